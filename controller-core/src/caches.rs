@@ -1,0 +1,154 @@
+//! A manager's informer caches: what its reconcilers see, which may lag any amount behind the server, each kind by itself.
+//!
+//! Secrets and ConfigMaps are never here: ARC reads them live (arc-controllers.md §2.2). The `.metadata.controller` index maps
+//! the *name* of a controlling owner to its dependents, not its uid (Q-ERS-INDEX-BY-NAME).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_api::crd::*;
+use arc_api::meta::Key;
+use arc_api::pod::Pod;
+use arc_api::{Kind, Object, Resource, Str};
+
+/// The kinds a manager watches (kubernetes-api.md §1.2).
+pub const WATCHED: &[Kind] = &[
+    Kind::AutoscalingRunnerSet,
+    Kind::AutoscalingListener,
+    Kind::EphemeralRunnerSet,
+    Kind::EphemeralRunner,
+    Kind::Pod,
+    Kind::ServiceAccount,
+    Kind::Role,
+    Kind::RoleBinding,
+];
+
+/// One kind's cache.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    objects: BTreeMap<Key, Object>,
+    by_owner: BTreeMap<(Str, Kind, Str), BTreeSet<Str>>,
+}
+
+impl Cache {
+    /// Stores the newest state of an object; gives the state it replaces.
+    pub fn insert(&mut self, object: Object) -> Option<Object> {
+        let key = object.key();
+        let owner = object.meta().controller().map(|o| (key.namespace.clone(), o.kind, o.name.clone()));
+        let old = self.objects.insert(key.clone(), object);
+        let old_owner =
+            old.as_ref().and_then(|o| o.meta().controller().map(|o| (key.namespace.clone(), o.kind, o.name.clone())));
+        if old_owner != owner {
+            if let Some(gone) = old_owner {
+                self.unindex(&gone, &key.name);
+            }
+            if let Some(owner) = owner {
+                self.by_owner.entry(owner).or_default().insert(key.name);
+            }
+        }
+        old
+    }
+    /// Forgets an object; gives its last state.
+    pub fn remove(&mut self, key: &Key) -> Option<Object> {
+        let old = self.objects.remove(key)?;
+        if let Some(o) = old.meta().controller() {
+            self.unindex(&(key.namespace.clone(), o.kind, o.name.clone()), &key.name);
+        }
+        Some(old)
+    }
+    fn unindex(&mut self, owner: &(Str, Kind, Str), name: &Str) {
+        if let Some(set) = self.by_owner.get_mut(owner) {
+            set.remove(name);
+            if set.is_empty() {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<&Object> {
+        self.objects.get(key)
+    }
+    /// All objects, by key.
+    pub fn iter(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+    /// Objects whose controlling owner has this kind and name.
+    pub fn owned_by<'a>(&'a self, namespace: &Str, kind: Kind, owner: &Str) -> impl Iterator<Item = &'a Object> {
+        let names = self.by_owner.get(&(namespace.clone(), kind, owner.clone()));
+        let namespace = namespace.clone();
+        names.into_iter().flatten().filter_map(move |n| self.objects.get(&Key::new(namespace.clone(), n.clone())))
+    }
+    /// Number of objects.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+    /// Nothing cached.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+/// All caches of a manager process.
+#[derive(Clone, Debug, Default)]
+pub struct Caches {
+    kinds: [Cache; WATCHED.len()],
+}
+
+fn slot(kind: Kind) -> usize {
+    match kind {
+        Kind::AutoscalingRunnerSet => 0,
+        Kind::AutoscalingListener => 1,
+        Kind::EphemeralRunnerSet => 2,
+        Kind::EphemeralRunner => 3,
+        Kind::Pod => 4,
+        Kind::ServiceAccount => 5,
+        Kind::Role => 6,
+        Kind::RoleBinding => 7,
+        other => panic!("a manager does not watch {other}"),
+    }
+}
+
+impl Caches {
+    /// The cache of one kind.
+    ///
+    /// # Panics
+    /// For a kind that managers do not watch: a bug.
+    pub fn of(&self, kind: Kind) -> &Cache {
+        &self.kinds[slot(kind)]
+    }
+    /// The cache of one kind, to feed it.
+    ///
+    /// # Panics
+    /// For a kind that managers do not watch: a bug.
+    pub fn of_mut(&mut self, kind: Kind) -> &mut Cache {
+        &mut self.kinds[slot(kind)]
+    }
+    /// A cached object by type.
+    pub fn get<T: Resource>(&self, key: &Key) -> Option<&Arc<T>> {
+        self.of(T::KIND).get(key).and_then(T::unwrap)
+    }
+    /// Cached objects of a type owned by (kind, name), in key order.
+    pub fn owned<'a, T: Resource>(&'a self, ns: &Str, owner: Kind, name: &Str) -> impl Iterator<Item = &'a Arc<T>> {
+        self.of(T::KIND).owned_by(ns, owner, name).filter_map(T::unwrap)
+    }
+    /// EphemeralRunnerSets of an AutoscalingRunnerSet.
+    pub fn runner_sets<'a>(&'a self, ars: &Key) -> impl Iterator<Item = &'a Arc<EphemeralRunnerSet>> {
+        self.owned(&ars.namespace, Kind::AutoscalingRunnerSet, &ars.name)
+    }
+    /// EphemeralRunners of an EphemeralRunnerSet.
+    pub fn runners<'a>(&'a self, ers: &Key) -> impl Iterator<Item = &'a Arc<EphemeralRunner>> {
+        self.owned(&ers.namespace, Kind::EphemeralRunnerSet, &ers.name)
+    }
+    /// Pods with a label, in one namespace.
+    pub fn pods_labelled<'a>(
+        &'a self,
+        namespace: &'a str,
+        label: &'a str,
+        value: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Pod>> {
+        self.of(Kind::Pod)
+            .iter()
+            .filter_map(Pod::unwrap)
+            .filter(move |p| p.metadata.namespace == namespace && p.metadata.label(label).is_some_and(|v| v == value))
+    }
+}

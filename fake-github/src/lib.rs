@@ -1,0 +1,1 @@
+//! The GitHub side of the world.

@@ -1,0 +1,2 @@
+//! The `arc-sim` command.
+fn main() {}
