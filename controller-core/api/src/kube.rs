@@ -102,6 +102,8 @@ pub struct DeleteOptions {
     pub grace_period_seconds: Option<i64>,
     /// Only this identity.
     pub uid: Option<Uid>,
+    /// Only this version.
+    pub resource_version: Option<u64>,
     /// What happens to dependents.
     pub propagation: Propagation,
 }

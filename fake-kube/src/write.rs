@@ -1,0 +1,223 @@
+//! Create, update and the small verbs that write: what the server fills in, what it keeps, and when a write removes.
+//!
+//! Source: kubernetes-api.md §2.1–§2.4, §3.2, §3.3; rest/{create,update}.go and registry/generic/registry/store.go of
+//! kubernetes/apiserver. Patches become updates in [`crate::patch`].
+
+use std::sync::Arc;
+
+use arc_api::kube::{DeleteOptions, Identity, KubeOk, KubeReply, Reason, Sub};
+use arc_api::meta::Key;
+use arc_api::pod::{PodCondition, PodConditionType};
+use arc_api::{Kind, Object, Str, Time, format_smolstr};
+
+use crate::api::ApiServer;
+use crate::namespaces;
+use crate::parts::{keep_other_part, spec_differs};
+use crate::status::{self, Problems, refuse};
+
+/// The longest base of a generated name (63 − 5).
+const GENERATED_BASE_MAX: usize = 58;
+
+impl ApiServer {
+    /// Whether objects of this kind count their changes in `metadata.generation`.
+    ///
+    /// Source: kubernetes-api.md §2.1 `generation`.
+    pub(crate) fn has_generation(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Deployment | Kind::CustomResourceDefinition | Kind::AdmissionPolicy | Kind::PriorityClass => true,
+            Kind::Pod => self.settings.pod_generation(),
+            kind => kind.is_custom(),
+        }
+    }
+
+    pub(crate) fn create(&mut self, _who: &Identity, submitted: &Object, now: Time) -> KubeReply {
+        let kind = submitted.kind();
+        if submitted.meta().resource_version != 0 {
+            return refuse(Reason::Unknown, "resourceVersion should not be set on objects to be created");
+        }
+        let mut object = submitted.clone();
+        let generation = i64::from(self.has_generation(kind));
+        let meta = object.meta_mut();
+        meta.deletion_timestamp = None;
+        meta.deletion_grace_period_seconds = None;
+        meta.generation = generation;
+        meta.creation_timestamp = now.truncated();
+        keep_other_part(&mut object, None, Sub::Main);
+        namespaces::prepare(&mut object);
+        let generated = object.meta().name.is_empty();
+        if generated && object.meta().generate_name.as_ref().is_none_or(|b| b.is_empty()) {
+            let mut problems = Problems::default();
+            problems.add("metadata.name", "Required value: name or generateName is required");
+            problems.check(kind, "")?;
+        }
+        if generated {
+            self.generate_name(&mut object)?;
+        } else if let Some(taken) = self.store.get(kind, &object.key()) {
+            return Err(status::already_exists(kind, &taken.meta().name, taken.meta().is_deleting()));
+        }
+        object.meta_mut().uid = self.store.next_uid();
+        Ok(KubeOk::Object(self.insert(object, now)))
+    }
+
+    /// Draws a free name: eight tries from 1.31 on, one before.
+    fn generate_name(&mut self, object: &mut Object) -> Result<(), status::Refusal> {
+        let kind = object.kind();
+        let base = object.meta().generate_name.clone().unwrap_or_default();
+        let mut cut = base.len().min(GENERATED_BASE_MAX);
+        while !base.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        for _ in 0..self.settings.name_tries() {
+            let suffix = self.store.next_suffix(self.settings.seed);
+            let suffix = std::str::from_utf8(&suffix).unwrap_or_default();
+            object.meta_mut().name = format_smolstr!("{}{suffix}", &base[..cut]);
+            if self.store.get(kind, &object.key()).is_none() {
+                return Ok(());
+            }
+        }
+        Err(status::no_unique_name(kind, &object.meta().name))
+    }
+
+    pub(crate) fn update(&mut self, who: &Identity, submitted: &Object, sub: Sub, now: Time) -> KubeReply {
+        let kind = submitted.kind();
+        let key = submitted.key();
+        let Some(old) = self.store.get(kind, &key).cloned() else {
+            if kind == Kind::Lease && sub == Sub::Main {
+                return self.create(who, submitted, now);
+            }
+            return Err(status::not_found(kind, &key.name));
+        };
+        let version = submitted.meta().resource_version;
+        if version == 0 && (kind.is_custom() || kind == Kind::Lease) {
+            let mut problems = Problems::default();
+            problems.add("metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+            return Err(problems.status(&kind.resource(), &key.name));
+        }
+        if version != 0 && version != old.meta().resource_version {
+            return Err(status::conflict(kind, &key.name));
+        }
+        let uid = submitted.meta().uid;
+        if uid.0 != 0 && uid != old.meta().uid {
+            return refuse(
+                Reason::Conflict,
+                format_smolstr!(
+                    "Operation cannot be fulfilled on {} \"{}\": StorageError: invalid object, Code: 4, AdditionalErrorMsg: \
+                     Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    kind.resource(),
+                    key.name,
+                    old.meta().uid
+                ),
+            );
+        }
+        self.write(&old, submitted.clone(), sub, now)
+    }
+
+    /// Stores `new` in place of `old`, as PUT and PATCH both do in the end.
+    pub(crate) fn write(&mut self, old: &Object, mut new: Object, sub: Sub, now: Time) -> KubeReply {
+        keep_other_part(&mut new, Some(old), sub);
+        keep_system_fields(&mut new, old);
+        if new == *old {
+            return Ok(KubeOk::Object(old.clone()));
+        }
+        if sub == Sub::Main && self.has_generation(old.kind()) && spec_differs(old, &new) {
+            new.meta_mut().generation += 1;
+        }
+        self.store_change(old, new, now)
+    }
+
+    /// Stores a change, or removes the object if the change let go of the last thing that held it.
+    pub(crate) fn store_change(&mut self, old: &Object, new: Object, now: Time) -> KubeReply {
+        let (before, after) = (old.meta(), new.meta());
+        if after.is_deleting() && !Arc::ptr_eq(&before.finalizers, &after.finalizers) {
+            self.check_new_finalizers(old, &new)?;
+            if after.finalizers.is_empty()
+                && after.deletion_grace_period_seconds.unwrap_or(0) == 0
+                && !namespaces::is_held(&new)
+            {
+                // Watchers see DELETED with the last stored state; the answer is the object as submitted, with its old version.
+                self.remove(old.kind(), &old.key(), now);
+                return Ok(KubeOk::Object(new));
+            }
+        }
+        Ok(KubeOk::Object(self.replace(new, now)))
+    }
+
+    fn check_new_finalizers(&self, old: &Object, new: &Object) -> Result<(), status::Refusal> {
+        let added: Vec<&Str> = new.meta().finalizers.iter().filter(|f| !old.meta().has_finalizer(f)).collect();
+        if added.is_empty() {
+            return Ok(());
+        }
+        let mut problems = Problems::default();
+        problems.add(
+            "metadata.finalizers",
+            format_smolstr!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.iter().map(|f| format!("{:?}", f.as_str())).collect::<Vec<_>>().join(", ")
+            ),
+        );
+        problems.check(old.kind(), &old.meta().name)
+    }
+
+    /// POST `pods/binding`.
+    pub(crate) fn bind(&mut self, key: &Key, node: &Str, now: Time) -> KubeReply {
+        let Some(Object::Pod(pod)) = self.store.get(Kind::Pod, key) else {
+            return Err(status::not_found(Kind::Pod, &key.name));
+        };
+        let name = &key.name;
+        let why = match &pod.node_name {
+            _ if pod.metadata.is_deleting() => {
+                format_smolstr!("pod {name} is being deleted, cannot be assigned to a host")
+            }
+            Some(node) => format_smolstr!("pod {name} is already assigned to node \"{node}\""),
+            None => {
+                let mut pod = pod.clone();
+                let bound = Arc::make_mut(&mut pod);
+                bound.node_name = Some(node.clone());
+                let scheduled = PodCondition {
+                    type_: PodConditionType::PodScheduled,
+                    status: true,
+                    reason: Str::default(),
+                    message: Str::default(),
+                    last_transition_time: now.truncated(),
+                };
+                match bound.status.conditions.iter_mut().find(|c| c.type_ == PodConditionType::PodScheduled) {
+                    Some(condition) => *condition = scheduled,
+                    None => bound.status.conditions.push(scheduled),
+                }
+                self.replace(Object::Pod(pod), now);
+                return Ok(KubeOk::Done);
+            }
+        };
+        let message = format_smolstr!("Operation cannot be fulfilled on pods/binding \"{name}\": {why}");
+        refuse(Reason::Conflict, message)
+    }
+
+    /// POST `pods/eviction`: a graceful DELETE. Disruption budgets are not modelled.
+    pub(crate) fn evict(&mut self, key: &Key, now: Time) -> KubeReply {
+        self.delete(Kind::Pod, key, &DeleteOptions::default(), now).map(|_| KubeOk::Done)
+    }
+}
+
+/// What a client cannot change by writing.
+pub(crate) fn keep_system_fields(new: &mut Object, old: &Object) {
+    let kept = old.meta();
+    let now = new.meta();
+    if now.uid == kept.uid
+        && now.resource_version == kept.resource_version
+        && now.generation == kept.generation
+        && now.creation_timestamp == kept.creation_timestamp
+        && now.deletion_timestamp == kept.deletion_timestamp
+        && now.deletion_grace_period_seconds == kept.deletion_grace_period_seconds
+        && now.generate_name == kept.generate_name
+    {
+        return;
+    }
+    let meta = new.meta_mut();
+    meta.uid = kept.uid;
+    meta.resource_version = kept.resource_version;
+    meta.generation = kept.generation;
+    meta.creation_timestamp = kept.creation_timestamp;
+    meta.deletion_timestamp = kept.deletion_timestamp;
+    meta.deletion_grace_period_seconds = kept.deletion_grace_period_seconds;
+    meta.generate_name.clone_from(&kept.generate_name);
+}
