@@ -15,8 +15,12 @@ pub mod behaviour;
 pub mod caches;
 pub mod call;
 pub mod credentials;
+pub mod demand;
 pub mod reconcile;
 pub mod release;
+pub mod scaler;
+pub mod throttle;
+pub mod workqueue;
 
 pub use behaviour::Behaviour;
 pub use release::Release;
