@@ -106,6 +106,20 @@ switches! {
         /// At the end of a pass with an open gate; errors are only logged (0.9.0 on).
         DeferredGated = "deferred-gated",
     }
+    /// Which members a status patch of the set has (recorded: a_basic).
+    ers_status_patch: ErsStatusMembers {
+        /// Those that change (0.13.1 and older).
+        OnlyChanged = "only-changed",
+        /// `currentReplicas` always, of the others those that change (0.14.0 on).
+        AlwaysTotal = "always-total",
+    }
+    /// How many runners a set makes before the API accepted a pod of its template (seed-invalid-init-restart-policy).
+    ers_probe: TemplateProbe {
+        /// As many as are wanted (all releases).
+        None = "none",
+        /// One, until a pod was accepted; none beside a runner whose pod is refused or that is Outdated.
+        One = "one",
+    }
     /// Whether Failed runners count as capacity (Q-FAILED-COUNTS-CAPACITY).
     ers_failed_counts: FailedCounts {
         /// They count and are never replaced (all releases).
@@ -185,6 +199,8 @@ switches! {
         Succeeded = "succeeded",
         /// The runner object is deleted (0.13.0 on).
         Delete = "delete",
+        /// Succeeded if a job was recorded or the registration is gone; else the runner never served: a failure.
+        Verified = "verified",
     }
     /// What a failed runner container does to a runner that has a job (#4239).
     er_exit_with_job: ExitWithJob {
@@ -226,6 +242,8 @@ switches! {
         MarkFailed = "mark-failed",
         /// Again every 30 s; a runner older than 10 min is deleted (0.13.1 on).
         Retry30s = "retry-30s",
+        /// Again every 30 s, said on the runner, which keeps its registration for as long as it takes.
+        Wait30s = "wait-30s",
     }
     /// What any other rejection of the pod (422, 403) means.
     er_rejection: PodRejection {
@@ -272,6 +290,42 @@ switches! {
         Never = "never",
         /// Yes (0.9.3 on).
         Sent = "sent",
+    }
+
+    /// Whether a runner is told to end with code 7 when its version is refused (#4404).
+    er_deprecated_code: DeprecatedCode {
+        /// No (0.13.1 and older).
+        NotAsked = "not-asked",
+        /// `ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1` (0.14.0 on).
+        Asked = "asked",
+    }
+    /// What becomes of a registration whose pod ended or vanished without a job (Q-JIT-REUSE-EXTERNAL-DELETE).
+    er_used_jit: UsedJit {
+        /// The next pod uses it again (all releases).
+        Reused = "reused",
+        /// It is removed, the next pod gets a new one.
+        Replaced = "replaced",
+    }
+    /// Which registrations a deleting runner removes (Q-JIT-LEAK, Q-SECRET-DELETED-REREGISTER).
+    er_removal: RemovalTarget {
+        /// `status.runnerId`, also when it is 0 (all releases).
+        StatusId = "status-id",
+        /// Also what the JIT secret names, or, without a secret, what the service knows by the runner's name.
+        Everything = "everything",
+    }
+    /// What a pod means that stays Terminating, e.g. on a dead node.
+    er_stuck_pod: StuckPod {
+        /// Waited for, for ever (all releases).
+        Ignored = "ignored",
+        /// The runner is replaced 60 s after the pod's grace period.
+        Replaced = "replaced",
+    }
+    /// Whether the registration of an idle runner is looked after (registrations-lost-in-outage).
+    er_registration_check: RegistrationCheck {
+        /// Never (all releases).
+        Never = "never",
+        /// Every 10 min; gone twice, 30 s apart, and the runner is replaced.
+        Periodic = "periodic",
     }
 
     // ---- AutoscalingRunnerSet
@@ -374,8 +428,10 @@ switches! {
     overlays: Overlays {
         /// No (0.13.1 and older).
         None = "none",
-        /// Yes (0.14.0 on).
+        /// Yes; one with labels and no annotations ends in a panic (0.14.0 on; Q-METADATA-NILMAP-PANIC).
         Supported = "supported",
+        /// Yes, whichever of the two maps it has.
+        Complete = "complete",
     }
 
     // ---- AutoscalingListener
@@ -615,6 +671,8 @@ impl Behaviour {
             ers_gate: if r < V0_9_0 { ErsGate::Always } else { ErsGate::PatchId },
             ers_scale_down: if r < V0_9_1 { ErsScaleDown::AnyPatch } else { ErsScaleDown::ForcedOnly },
             ers_finished_sweep: if r < V0_9_0 { FinishedSweep::First } else { FinishedSweep::DeferredGated },
+            ers_status_patch: if r < V0_14_0 { ErsStatusMembers::OnlyChanged } else { ErsStatusMembers::AlwaysTotal },
+            ers_probe: TemplateProbe::None,
             ers_failed_counts: FailedCounts::Counted,
             busy_test: if r < V0_13_0 { BusyTest::JobRequestId } else { BusyTest::JobId },
             outdated: if r < V0_14_0 { Outdated::Unknown } else { Outdated::TearsDown },
@@ -652,6 +710,11 @@ impl Behaviour {
             er_ready: if r < V0_11_0 { ReadySource::StickyPhase } else { ReadySource::Condition },
             er_foreign_name: if r < V0_13_0 { ForeignName::Error } else { ForeignName::DeleteRunner },
             er_work_folder: if r < V0_9_3 { WorkFolder::Never } else { WorkFolder::Sent },
+            er_deprecated_code: if r < V0_14_0 { DeprecatedCode::NotAsked } else { DeprecatedCode::Asked },
+            er_used_jit: UsedJit::Reused,
+            er_removal: RemovalTarget::StatusId,
+            er_stuck_pod: StuckPod::Ignored,
+            er_registration_check: RegistrationCheck::Never,
             ars_version_gate: if r < V0_12_0 { VersionGate::Exact } else { VersionGate::Minor },
             ars_finalizer: if r < V0_14_0 { ArsFinalizer::Return } else { ArsFinalizer::FallThrough },
             ars_change_hash: if r < V0_14_0 { ChangeHash::None } else { ChangeHash::ZeroesStatus },
@@ -743,10 +806,18 @@ impl Behaviour {
         self.ers_gate = ErsGate::Level;
         self.ers_scale_down = ErsScaleDown::ForcedWithRetry;
         self.ers_failed_counts = FailedCounts::NotCounted;
+        self.ers_probe = TemplateProbe::One;
         self.outdated = Outdated::Reported;
         self.er_backoff = ErBackoff::TableAfterPod;
         self.er_pod_exists = PodExists::CheckOwner;
+        self.er_exit_zero = ExitZero::Verified;
+        self.er_quota = QuotaRejection::Wait30s;
         self.er_rejection = PodRejection::Backoff;
+        self.er_used_jit = UsedJit::Replaced;
+        self.er_removal = RemovalTarget::Everything;
+        self.er_stuck_pod = StuckPod::Replaced;
+        self.er_registration_check = RegistrationCheck::Periodic;
+        self.overlays = Overlays::Complete;
         self.er_init_failure = InitFailure::HandledExceptSidecars;
         self.ars_version_gate = VersionGate::Report;
         self.ars_finalizer = ArsFinalizer::Return;

@@ -446,6 +446,16 @@ pub struct ErStatus {
     /// Written by the listener at JobStarted.
     #[serde(flatten)]
     pub job: Option<Arc<JobRef>>,
+    /// `next` only: `metadata.generation` of the EphemeralRunnerSet when this runner ended with its job. The runner counts as
+    /// capacity until the set's spec changes again.
+    #[serde(skip_serializing_if = "zero64")]
+    pub ended_generation: i64,
+    /// `next` only: how often the API refused this runner's pod in a row.
+    #[serde(skip_serializing_if = "zero")]
+    pub rejections: i32,
+    /// `next` only: when it refused last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_rejection: Option<Time>,
     /// `next` only.
     #[serde(skip_serializing_if = "no_conditions")]
     pub conditions: Conditions,

@@ -324,6 +324,12 @@ status_patch! {
         failures: BTreeMap<Uid, FailureMark>,
         /// Job members that are set; zero members are not sent.
         job: Arc<JobRef>,
+        /// `endedGeneration`
+        ended_generation: i64,
+        /// `rejections`
+        rejections: i32,
+        /// `lastRejection`
+        last_rejection: Time,
         /// Replaces all conditions.
         conditions: Conditions,
     }
@@ -419,6 +425,9 @@ impl Body {
                             .as_ref()
                             .map(|f| json!(f.iter().map(|(k, v)| (k.to_string(), *v)).collect::<BTreeMap<_, _>>())),
                     ),
+                    ("endedGeneration", p.ended_generation.map(|v| json!(v))),
+                    ("rejections", some(&p.rejections)),
+                    ("lastRejection", p.last_rejection.map(|t| json!(t))),
                     ("conditions", p.conditions.as_ref().map(|c| json!(c))),
                 ]);
                 if let Value::Object(rest) = rest {
