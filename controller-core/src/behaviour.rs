@@ -417,6 +417,63 @@ switches! {
         /// A listener of another EphemeralRunnerSet is replaced.
         Checked = "checked",
     }
+    /// Whether `eventual` lets a missing listener wait for runners (Q-EVENTUAL-DEADLOCK).
+    ars_eventual_listener: EventualListener {
+        /// Yes, also after a change that drains nothing: for ever if idle runners are wanted (all releases).
+        WaitsForRunners = "waits-for-runners",
+        /// Only a set that is being drained waits; any other listener comes back at once.
+        AtOnce = "at-once",
+    }
+    /// Whether the identity of the runner template is looked at (seed-kube-mode-hook-forbidden).
+    ars_identity: IdentityCheck {
+        /// Never: runners go on with tokens that no server accepts (all releases).
+        Ignored = "ignored",
+        /// A broken one is reported and takes no jobs; the chart's own account is made anew and old runners are replaced.
+        Repaired = "repaired",
+    }
+    /// Whether the cached scale set id is ever checked (scale-set-vanishes-on-service).
+    ars_scale_set_check: ScaleSetCheck {
+        /// Never (all releases).
+        Never = "never",
+        /// While the listener fails; a loss seen twice leads to one new registration.
+        WhenListenerFails = "when-listener-fails",
+    }
+    /// Whether ARS, AL and ERS carry conditions.
+    conditions: ConditionsRule {
+        /// No (all releases).
+        None = "none",
+        /// Persistent failures are conditions with their cause.
+        Reported = "reported",
+    }
+    /// What 404 means when a finalizer is added or an object deleted (Q-FINALIZER-ADD-ERROR, Q-RETRYABLE-DELETE-NOTFOUND).
+    gone_objects: GoneObjects {
+        /// An error, tried again (all releases).
+        Error = "error",
+        /// The object is gone: nothing is left to do.
+        Fine = "fine",
+    }
+    /// Which generation of spec types the spec hashes dump: a new one changes every hash (arc-controllers.md §1.7).
+    ///
+    /// Recorded in a_basic: the same values give another hash in each of these groups, and the same inside a group.
+    spec_generation: SpecGeneration {
+        /// The types of 0.10.1 and older.
+        First = "first",
+        /// The types of 0.11.0.
+        Second = "second",
+        /// The types of 0.12.0 and 0.12.1.
+        Third = "third",
+        /// The types of 0.13.0 and 0.13.1.
+        Fourth = "fourth",
+        /// The types of 0.14.0 on.
+        Fifth = "fifth",
+    }
+    /// What happens to `-`, `_` and `.` at the edges of label values made from the URL (#3664).
+    label_edges: LabelEdges {
+        /// They stay, and the API server refuses the object (0.10.1 and older).
+        Kept = "kept",
+        /// They are stripped (0.11.0 on).
+        Stripped = "stripped",
+    }
     /// Whether labels of the set are handed down to everything (#3157).
     label_propagation: LabelPropagation {
         /// Common keys only (0.9.1 and older).
@@ -459,8 +516,10 @@ switches! {
         Never = "never",
         /// When the controller deletes a terminated pod (0.12.0 to 0.14.1).
         OnTermination = "on-termination",
-        /// When it differs; the pod is replaced then (0.14.2 on).
+        /// When it differs in data, labels or annotations; the pod is replaced then (0.14.2).
         OnDrift = "on-drift",
+        /// When its data differs; foreign labels stay; looked at every five minutes too, as nobody watches the source secret.
+        OnDataDrift = "on-data-drift",
     }
     /// Whether the GitHub secret is mirrored beside the listener (#4090).
     al_mirror_secret: MirrorSecret {
@@ -510,6 +569,20 @@ switches! {
         Camel = "camel",
         /// snake_case (0.11.0 on).
         Snake = "snake",
+    }
+    /// What the listener's container is called (#3167).
+    al_container: ListenerContainer {
+        /// `autoscaler` (0.7.0).
+        Autoscaler = "autoscaler",
+        /// `listener` (0.8.0 on).
+        Listener = "listener",
+    }
+    /// Whether the listener pod asks for a Linux node (#4377).
+    al_node_selector: ListenerNodeSelector {
+        /// No (0.13.1 and older).
+        None = "none",
+        /// Yes (0.14.0 on).
+        Linux = "linux",
     }
     /// Grace period of the listener pod (#3187).
     al_grace: ListenerGrace {
@@ -727,6 +800,19 @@ impl Behaviour {
             ars_status: if r < V0_14_0 { ArsStatusRule::OnTotal } else { ArsStatusRule::OnTotalOrPhase },
             ars_scale_set_gone: ScaleSetGone::Error,
             ars_listener_binding: ListenerBinding::Ignored,
+            ars_eventual_listener: EventualListener::WaitsForRunners,
+            ars_identity: IdentityCheck::Ignored,
+            ars_scale_set_check: ScaleSetCheck::Never,
+            conditions: ConditionsRule::None,
+            gone_objects: GoneObjects::Error,
+            spec_generation: match r {
+                r if r < V0_11_0 => SpecGeneration::First,
+                r if r < V0_12_0 => SpecGeneration::Second,
+                r if r < V0_13_0 => SpecGeneration::Third,
+                r if r < V0_14_0 => SpecGeneration::Fourth,
+                _ => SpecGeneration::Fifth,
+            },
+            label_edges: if r < V0_11_0 { LabelEdges::Kept } else { LabelEdges::Stripped },
             label_propagation: if r < V0_9_2 { LabelPropagation::Common } else { LabelPropagation::All },
             overlays: if r < V0_14_0 { Overlays::None } else { Overlays::Supported },
             al_replace: match r {
@@ -751,6 +837,8 @@ impl Behaviour {
             al_set_gone: SetGone::Error,
             al_role_rules: RoleRules::HashLabel,
             al_config_format: if r < V0_11_0 { ConfigFormat::Camel } else { ConfigFormat::Snake },
+            al_container: if r < V0_8_0 { ListenerContainer::Autoscaler } else { ListenerContainer::Listener },
+            al_node_selector: if r < V0_14_0 { ListenerNodeSelector::None } else { ListenerNodeSelector::Linux },
             al_grace: if r < V0_8_2 { ListenerGrace::Default } else { ListenerGrace::Sixty },
             er_workers: if r < V0_10_0 { ErWorkers::One } else { ErWorkers::Two },
             queue_bucket: if r < V0_14_0 { QueueBucket::Yes } else { QueueBucket::No },
@@ -826,6 +914,12 @@ impl Behaviour {
         self.ars_status = ArsStatusRule::OnAnyChange;
         self.ars_scale_set_gone = ScaleSetGone::Fine;
         self.ars_listener_binding = ListenerBinding::Checked;
+        self.ars_eventual_listener = EventualListener::AtOnce;
+        self.ars_identity = IdentityCheck::Repaired;
+        self.ars_scale_set_check = ScaleSetCheck::WhenListenerFails;
+        self.conditions = ConditionsRule::Reported;
+        self.gone_objects = GoneObjects::Fine;
+        self.al_config_refresh = ConfigRefresh::OnDataDrift;
         self.al_replace = ListenerReplace::AnyEnd;
         self.al_restart = ListenerRestart::Backoff;
         self.al_name = ListenerName::Namespace;

@@ -16,10 +16,15 @@ pub mod caches;
 pub mod call;
 pub mod credentials;
 pub mod demand;
+pub mod hashes;
+pub mod labels;
+pub mod listener_config;
+pub mod names;
 pub mod reconcile;
 pub mod release;
 pub mod scaler;
 pub mod throttle;
+pub mod triggers;
 pub mod workqueue;
 
 pub use behaviour::Behaviour;

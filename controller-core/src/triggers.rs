@@ -1,0 +1,99 @@
+//! Which reconcile keys an object's event wakes. Never looks at what changed: the queue and the passes decide that.
+//!
+//! Source: arc-controllers.md §2.3. The same mapping in every release; `next` adds timers, not mappings.
+
+use arc_api::meta::Key;
+use arc_api::{Kind, Meta, Object, Str};
+
+/// Labels by which a Role or RoleBinding in the runner namespace names its AutoscalingListener.
+pub const LISTENER_NAME: &str = "auto-scaling-listener-name";
+/// Its namespace.
+pub const LISTENER_NAMESPACE: &str = "auto-scaling-listener-namespace";
+
+/// The controllers (by the kind they reconcile) and keys that an event of `object` wakes: at most two.
+pub fn enqueue(object: &Object) -> impl Iterator<Item = (Kind, Key)> {
+    let meta = object.meta();
+    let (first, second) = match object {
+        Object::AutoscalingRunnerSet(_) => (Some((Kind::AutoscalingRunnerSet, meta.key())), None),
+        Object::AutoscalingListener(listener) => (
+            Some((Kind::AutoscalingListener, meta.key())),
+            Some((
+                Kind::AutoscalingRunnerSet,
+                Key::new(
+                    listener.spec.autoscaling_runner_set_namespace.clone(),
+                    listener.spec.autoscaling_runner_set_name.clone(),
+                ),
+            )),
+        ),
+        Object::EphemeralRunnerSet(_) => {
+            (Some((Kind::EphemeralRunnerSet, meta.key())), owner(meta, &[Kind::AutoscalingRunnerSet]))
+        }
+        Object::EphemeralRunner(_) => {
+            (Some((Kind::EphemeralRunner, meta.key())), owner(meta, &[Kind::EphemeralRunnerSet]))
+        }
+        Object::Pod(_) => (owner(meta, &[Kind::EphemeralRunner, Kind::AutoscalingListener]), None),
+        Object::ServiceAccount(_) => (owner(meta, &[Kind::AutoscalingListener]), None),
+        Object::Role(_) | Object::RoleBinding(_) => (labelled(meta), None),
+        _ => (None, None),
+    };
+    first.into_iter().chain(second)
+}
+
+/// The managing owner, by name as upstream's handler does it: an owner re-created under its name is woken too.
+fn owner(meta: &Meta, kinds: &[Kind]) -> Option<(Kind, Key)> {
+    let owner = meta.controller().filter(|o| kinds.contains(&o.kind))?;
+    Some((owner.kind, Key::new(meta.namespace.clone(), owner.name.clone())))
+}
+
+fn labelled(meta: &Meta) -> Option<(Kind, Key)> {
+    let value = |key| meta.label(key).filter(|v| !v.is_empty()).cloned();
+    let (name, namespace): (Str, Str) = (value(LISTENER_NAME)?, value(LISTENER_NAMESPACE)?);
+    Some((Kind::AutoscalingListener, Key::new(namespace, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arc_api::OwnerRef;
+    use arc_api::core::Role;
+    use arc_api::crd::{AlSpec, AutoscalingListener};
+    use arc_api::meta::labels;
+    use arc_api::pod::Pod;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_listener_wakes_itself_and_the_set_its_spec_names() {
+        let spec = AlSpec {
+            autoscaling_runner_set_namespace: "runners".into(),
+            autoscaling_runner_set_name: "demo".into(),
+            ..AlSpec::default()
+        };
+        let listener =
+            AutoscalingListener { metadata: Meta::named("arc", "l"), spec: Arc::new(spec), ..Default::default() };
+        let woken: Vec<_> = enqueue(&listener.into()).collect();
+        assert_eq!(
+            woken,
+            [
+                (Kind::AutoscalingListener, Key::new("arc", "l")),
+                (Kind::AutoscalingRunnerSet, Key::new("runners", "demo")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pod_wakes_its_managing_owner_only() {
+        let runner = Meta::named("ns", "r");
+        let mut pod = Pod { metadata: Meta::named("ns", "r"), ..Pod::default() };
+        assert_eq!(enqueue(&pod.clone().into()).count(), 0);
+        pod.metadata.owner_references = [OwnerRef::controller(Kind::EphemeralRunner, &runner)].into();
+        assert_eq!(enqueue(&pod.into()).collect::<Vec<_>>(), [(Kind::EphemeralRunner, Key::new("ns", "r"))]);
+    }
+
+    #[test]
+    fn a_role_wakes_the_listener_its_labels_name() {
+        let mut role = Role { metadata: Meta::named("ns", "r"), ..Role::default() };
+        assert_eq!(enqueue(&role.clone().into()).count(), 0);
+        role.metadata.labels = labels([(LISTENER_NAME, "l"), (LISTENER_NAMESPACE, "arc")]);
+        assert_eq!(enqueue(&role.into()).collect::<Vec<_>>(), [(Kind::AutoscalingListener, Key::new("arc", "l"))]);
+    }
+}
