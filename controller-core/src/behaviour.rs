@@ -632,6 +632,22 @@ switches! {
         /// After 1, 2, 4, 8 s, with body (0.14.0 on).
         FourWithBody = "four-with-body",
     }
+    /// How long one attempt of a service call may take (Q-NO-HTTP-TIMEOUT, #3103).
+    http_timeout: HttpTimeout {
+        /// For ever: a call on a dead connection never ends (0.7.0).
+        None = "none",
+        /// 5 minutes, long polls included (0.8.0 on).
+        FiveMinutes = "five-minutes",
+        /// 2 minutes for long polls, 30 s for all others: well below the time a job may wait.
+        ByCall = "by-call",
+    }
+    /// Whether the acquire call first refreshes the admin token that it does not use (actions-service.md §1.5).
+    acquire_refresh: AcquireRefresh {
+        /// No (0.13.1 and older): without other admin calls the token is stale at every stop.
+        No = "no",
+        /// Yes, and it fails with the refresh (0.14.0 on).
+        Yes = "yes",
+    }
 
     // ---- listener and scaler
     /// What a 409 at session creation means (Q-SESSION-CONFLICT-LOOP).
@@ -850,6 +866,8 @@ impl Behaviour {
                 r if r < V0_14_0 => RegistrationRetry::FiveEmpty,
                 _ => RegistrationRetry::FourWithBody,
             },
+            http_timeout: if r < V0_8_0 { HttpTimeout::None } else { HttpTimeout::FiveMinutes },
+            acquire_refresh: if r < V0_14_0 { AcquireRefresh::No } else { AcquireRefresh::Yes },
             listener_conflict: if r < V0_8_0 { SessionConflictRule::SleepAndRetry } else { SessionConflictRule::Exit },
             listener_close: match r {
                 V0_7_0 => ListenerClose::Yes,
@@ -927,6 +945,8 @@ impl Behaviour {
         self.al_role_rules = RoleRules::Compared;
         self.client_mutex = ClientMutex::Refresh;
         self.admin_401 = Admin401::Refresh;
+        self.http_timeout = HttpTimeout::ByCall;
+        self.acquire_refresh = AcquireRefresh::No;
         self.listener_conflict = SessionConflictRule::Wait;
         self.listener_close = ListenerClose::Within30s;
         self.scaler = ScalerRule::DemandAware;

@@ -14,6 +14,7 @@
 pub mod behaviour;
 pub mod caches;
 pub mod call;
+pub mod client;
 pub mod credentials;
 pub mod demand;
 pub mod hashes;
