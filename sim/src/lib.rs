@@ -1,1 +1,4 @@
 //! The simulated world.
+
+pub mod plan;
+pub mod rand;
