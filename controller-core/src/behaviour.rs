@@ -680,6 +680,57 @@ switches! {
         NeverAcquires = "never-acquires",
         /// Delete, acquire, started patches, scale (0.14.1 on).
         DeleteThenAcquire = "delete-then-acquire",
+        /// Acquire, started patches, scale; deleted when the API server has taken the patches.
+        AcknowledgeLast = "acknowledge-last",
+    }
+    /// What the jobs that wait at session creation are asked for (E13; actions-service.md §4.3, §4.4).
+    listener_seed: SeedRule {
+        /// They are acquired as if a message had offered them (0.7.0).
+        Acquired = "acquired",
+        /// Asked for and thrown away; a failure ends the process (0.8.0, 0.8.1).
+        Discarded = "discarded",
+        /// Nothing is asked (0.8.2 on).
+        None = "none",
+        /// Asked for whenever statistics speak of offers that no message brought; a failure is tried again.
+        Reconciled = "reconciled",
+    }
+    /// What statistics that are missing mean (Q-STATS-NIL).
+    listener_no_statistics: NoStatistics {
+        /// In a session a panic, in a message an exit (0.8.1 and older).
+        PanicOnSession = "panic-on-session",
+        /// Exit (0.8.2 to 0.13.1).
+        Exit = "exit",
+        /// In a session an exit, in a message a panic (0.14.0 on).
+        PanicOnMessage = "panic-on-message",
+        /// The latest ones stay in force.
+        Kept = "kept",
+    }
+    /// What a message that cannot be handled means (Q-POISON-MESSAGE, Q-UNKNOWN-TYPE).
+    listener_poison: PoisonRule {
+        /// An unknown envelope is skipped and deleted, anything else and a message without events ends the process (0.7.0).
+        SkipsUnknown = "skips-unknown",
+        /// Exit; it comes again for ever (0.8.0 on).
+        Exit = "exit",
+        /// Deleted after the third reading, and reported.
+        Deleted = "deleted",
+    }
+    /// What an API server's refusal of the target or of a job's data means (listener-exits-on-apiserver-error).
+    listener_patch_error: PatchError {
+        /// Exit; what the message said is lost (all releases).
+        Exit = "exit",
+        /// Tried again with back-off while polling goes on.
+        Retry = "retry",
+    }
+    /// How the listener words the errors it exits with (actions-service.md §1.9, §4.5).
+    listener_texts: ErrorTexts {
+        /// `409 - had issue communicating with Actions backend: …` (0.9.0 and older).
+        Plain = "plain",
+        /// `actions error: StatusCode 409, …` (0.9.1 to 0.11.0).
+        Actions = "actions",
+        /// The same after `failed to do the session request: ` (0.12.0 to 0.13.1).
+        SessionRequest = "session-request",
+        /// `request POST … failed(status="409 Conflict", …)` (0.14.0 on).
+        Scaleset = "scaleset",
     }
     /// Whether a message in flight is finished after SIGTERM (#3187).
     listener_drain: ListenerDrain {
@@ -881,6 +932,24 @@ impl Behaviour {
                 V0_14_0 => MessageOrder::NeverAcquires,
                 _ => MessageOrder::DeleteThenAcquire,
             },
+            listener_seed: match r {
+                V0_7_0 => SeedRule::Acquired,
+                V0_8_0 | V0_8_1 => SeedRule::Discarded,
+                _ => SeedRule::None,
+            },
+            listener_no_statistics: match r {
+                r if r < V0_8_2 => NoStatistics::PanicOnSession,
+                r if r < V0_14_0 => NoStatistics::Exit,
+                _ => NoStatistics::PanicOnMessage,
+            },
+            listener_poison: if r < V0_8_0 { PoisonRule::SkipsUnknown } else { PoisonRule::Exit },
+            listener_patch_error: PatchError::Exit,
+            listener_texts: match r {
+                r if r < V0_9_1 => ErrorTexts::Plain,
+                r if r < V0_12_0 => ErrorTexts::Actions,
+                r if r < V0_14_0 => ErrorTexts::SessionRequest,
+                _ => ErrorTexts::Scaleset,
+            },
             listener_drain: if r < V0_8_2 { ListenerDrain::Aborted } else { ListenerDrain::Finished },
             listener_delete_401: if (V0_8_0..V0_9_2).contains(&r) { Delete401::Exit } else { Delete401::Refresh },
             listener_acquire_retry: if (V0_8_0..V0_8_3).contains(&r) { AcquireRetry::Null } else { AcquireRetry::Ids },
@@ -949,6 +1018,11 @@ impl Behaviour {
         self.acquire_refresh = AcquireRefresh::No;
         self.listener_conflict = SessionConflictRule::Wait;
         self.listener_close = ListenerClose::Within30s;
+        self.listener_order = MessageOrder::AcknowledgeLast;
+        self.listener_seed = SeedRule::Reconciled;
+        self.listener_no_statistics = NoStatistics::Kept;
+        self.listener_poison = PoisonRule::Deleted;
+        self.listener_patch_error = PatchError::Retry;
         self.scaler = ScalerRule::DemandAware;
         self.listener_poll_error = PollError::Retry;
     }

@@ -67,8 +67,16 @@ impl Scaler {
     pub fn demand_mut(&mut self) -> Option<&mut Demand> {
         self.demand.as_deref_mut()
     }
+    /// Takes in what `next` wants to know before it acquires and before [`Scaler::desired`]; releases take in nothing.
+    pub fn observe(&mut self, statistics: Option<&Statistics>, events: &[JobEvent], now: Time) {
+        let Some(demand) = &mut self.demand else { return };
+        demand.on_events(events, now);
+        if let Some(statistics) = statistics {
+            demand.on_statistics(statistics, now);
+        }
+    }
     /// Decides whether to patch the set, and to what.
-    pub fn desired(&mut self, seen: Seen<'_>, now: Time) -> Option<Target> {
+    pub fn desired(&mut self, seen: Seen<'_>) -> Option<Target> {
         let (statistics, events) = match seen {
             Seen::Session(s) => (Some(s), &[][..]),
             Seen::Message(s, e) => (Some(s), e),
@@ -125,15 +133,7 @@ impl Scaler {
                 Some(self.patch(target, Some(if quiet { 0 } else { self.seq })))
             }
             ScalerRule::DemandAware => {
-                let demand = self.demand.as_mut()?;
-                match seen {
-                    Seen::Session(s) => demand.on_statistics(s, now),
-                    Seen::Message(s, e) => {
-                        demand.on_events(e, now);
-                        demand.on_statistics(s, now);
-                    }
-                    Seen::Nothing => {}
-                }
+                let demand = self.demand.as_ref()?;
                 let wanted = demand.wanted();
                 // Forced only by a poll that brought nothing, changes nothing and leaves no offer open: then every runner
                 // above the target is surplus. Differs: releases force at min only, and also while an offer is open

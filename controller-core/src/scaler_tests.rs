@@ -39,12 +39,18 @@ fn events(started: usize, completed: usize) -> Vec<JobEvent> {
 fn step(scaler: &mut Scaler, text: &str, now: Time) -> String {
     let number = |c: char| text.split(c).nth(1).map_or(0, |t| leading(t) as usize);
     let target = match text.chars().next() {
-        Some('s') => scaler.desired(Seen::Session(&statistics(leading(&text[1..]))), now),
+        Some('s') => {
+            let statistics = statistics(leading(&text[1..]));
+            scaler.observe(Some(&statistics), &[], now);
+            scaler.desired(Seen::Session(&statistics))
+        }
         Some('m') => {
             let events = events(number('s'), number('c'));
-            scaler.desired(Seen::Message(&statistics(leading(&text[1..])), &events), now)
+            let statistics = statistics(leading(&text[1..]));
+            scaler.observe(Some(&statistics), &events, now);
+            scaler.desired(Seen::Message(&statistics, &events))
         }
-        _ => scaler.desired(Seen::Nothing, now),
+        _ => scaler.desired(Seen::Nothing),
     };
     match target {
         None => "-".into(),
@@ -181,7 +187,9 @@ fn next_does_not_force_while_an_offer_is_open() {
     let mut offer = events(1, 0).remove(0);
     offer.kind = JobEventKind::Available;
     Arc::make_mut(&mut offer.job).request = RequestId(7);
-    let target = scaler.desired(Seen::Message(&statistics(0), &[offer]), Time::ZERO);
+    let offers = [offer];
+    scaler.observe(Some(&statistics(0)), &offers, Time::ZERO);
+    let target = scaler.desired(Seen::Message(&statistics(0), &offers));
     assert!(target.is_some_and(|t| t.patch_id != Some(0)));
     assert_ne!(step(&mut scaler, "-", Time::ZERO), "0/0", "the offer is not taken yet");
     let requests = scaler.demand().expect("next").affordable_offers(5);

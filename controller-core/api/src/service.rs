@@ -300,8 +300,16 @@ pub enum ServiceOk {
     Message(Arc<Message>),
     /// E10 or runner poll: 202.
     Nothing,
-    /// E10: 200 with an empty or undecodable body.
+    /// E10: 200 with a body of which not even the message's id can be read.
     Malformed(Malformed),
+    /// E10: 200 with a message that can be named, and so deleted, but not handled: undecodable events
+    /// ([`Malformed::Truncated`]), an unknown envelope, no statistics. It comes again until it is deleted.
+    Poison {
+        /// The message.
+        id: MessageId,
+        /// What is wrong with it.
+        why: Malformed,
+    },
     /// E12: what was really acquired.
     Acquired(Vec<RequestId>),
     /// E13.
