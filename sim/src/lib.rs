@@ -1,4 +1,5 @@
 //! The simulated world.
 
+pub mod helm;
 pub mod plan;
 pub mod rand;
