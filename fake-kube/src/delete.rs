@@ -57,6 +57,7 @@ impl ApiServer {
     pub(crate) fn delete(&mut self, kind: Kind, key: &Key, options: &DeleteOptions, now: Time) -> KubeReply {
         let Some(object) = self.store.get(kind, key) else { return Err(status::not_found(kind, &key.name)) };
         check_preconditions(object, options)?;
+        self.check_immortal(kind, &key.name)?;
         match effect(object, options, now) {
             Effect::Nothing => Ok(KubeOk::Object(object.clone())),
             Effect::Mark(marked) => Ok(KubeOk::Object(self.replace(marked, now))),
@@ -92,6 +93,7 @@ impl ApiServer {
         }
         let object = self.store.get(kind, key).ok_or_else(|| status::not_found(kind, &key.name))?;
         check_preconditions(object, options)?;
+        self.check_immortal(kind, &key.name)?;
         let remove_now = matches!(effect(object, options, now), Effect::Remove);
         Ok(PendingDelete { kind, key: key.clone(), options: options.clone(), remove_now })
     }

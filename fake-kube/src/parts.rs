@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arc_api::crd::ErsSpec;
 use arc_api::kube::Sub;
 use arc_api::{Meta, Object};
 use serde_json::{Map, Value};
@@ -105,15 +106,52 @@ fn take_status(new: &mut Object, written: &Object) {
     }
 }
 
+/// Equality that looks at the pointer first: specs are shared, and large.
+fn shared<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+fn runner_set_spec(a: &ErsSpec, b: &ErsSpec) -> bool {
+    a.replicas == b.replicas
+        && a.patch_id == b.patch_id
+        && shared(&a.ephemeral_runner_spec, &b.ephemeral_runner_spec)
+        && a.ephemeral_runner_metadata == b.ephemeral_runner_metadata
+}
+
+/// Whether two objects are equal in everything; cheap when they share their specs.
+pub(crate) fn equal(old: &Object, new: &Object) -> bool {
+    if old.same(new) {
+        return true;
+    }
+    match (old, new) {
+        (Object::AutoscalingRunnerSet(o), Object::AutoscalingRunnerSet(n)) => {
+            o.metadata == n.metadata && o.status == n.status && shared(&o.spec, &n.spec)
+        }
+        (Object::AutoscalingListener(o), Object::AutoscalingListener(n)) => {
+            o.metadata == n.metadata && o.status == n.status && shared(&o.spec, &n.spec)
+        }
+        (Object::EphemeralRunnerSet(o), Object::EphemeralRunnerSet(n)) => {
+            o.metadata == n.metadata && o.status == n.status && runner_set_spec(&o.spec, &n.spec)
+        }
+        (Object::EphemeralRunner(o), Object::EphemeralRunner(n)) => {
+            o.metadata == n.metadata && o.status == n.status && shared(&o.spec, &n.spec)
+        }
+        (Object::Pod(o), Object::Pod(n)) => {
+            o.metadata == n.metadata && o.node_name == n.node_name && o.status == n.status && shared(&o.spec, &n.spec)
+        }
+        _ => old == new,
+    }
+}
+
 /// Whether anything outside metadata and status differs.
 pub(crate) fn spec_differs(old: &Object, new: &Object) -> bool {
     match (old, new) {
-        (Object::AutoscalingRunnerSet(o), Object::AutoscalingRunnerSet(n)) => o.spec != n.spec,
-        (Object::AutoscalingListener(o), Object::AutoscalingListener(n)) => o.spec != n.spec,
-        (Object::EphemeralRunnerSet(o), Object::EphemeralRunnerSet(n)) => o.spec != n.spec,
-        (Object::EphemeralRunner(o), Object::EphemeralRunner(n)) => o.spec != n.spec,
-        (Object::Pod(o), Object::Pod(n)) => o.spec != n.spec,
-        (Object::Deployment(o), Object::Deployment(n)) => o.replicas != n.replicas || o.template != n.template,
+        (Object::AutoscalingRunnerSet(o), Object::AutoscalingRunnerSet(n)) => !shared(&o.spec, &n.spec),
+        (Object::AutoscalingListener(o), Object::AutoscalingListener(n)) => !shared(&o.spec, &n.spec),
+        (Object::EphemeralRunnerSet(o), Object::EphemeralRunnerSet(n)) => !runner_set_spec(&o.spec, &n.spec),
+        (Object::EphemeralRunner(o), Object::EphemeralRunner(n)) => !shared(&o.spec, &n.spec),
+        (Object::Pod(o), Object::Pod(n)) => !shared(&o.spec, &n.spec) || o.node_name != n.node_name,
+        (Object::Deployment(o), Object::Deployment(n)) => o.replicas != n.replicas || !shared(&o.template, &n.template),
         (Object::CustomResourceDefinition(o), Object::CustomResourceDefinition(n)) => {
             o.defines != n.defines || o.schema != n.schema
         }

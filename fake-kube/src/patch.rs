@@ -19,7 +19,7 @@ use crate::status::{self, Problems, refuse};
 impl ApiServer {
     pub(crate) fn patch(
         &mut self,
-        _who: &Identity,
+        who: &Identity,
         kind: Kind,
         key: &Key,
         sub: Sub,
@@ -32,7 +32,7 @@ impl ApiServer {
         }
         if let Body::Json(value) = &patch.body {
             let old = old.clone();
-            return self.patch_json(&old, sub, patch, value, now);
+            return self.patch_json(who, &old, sub, patch, value, now);
         }
         let changed_meta = if sub == Sub::Main || !kind.is_custom() { patched_meta(old.meta(), patch) } else { None };
         let changed = patched_body(old, sub, &patch.body);
@@ -46,14 +46,19 @@ impl ApiServer {
             *new.meta_mut() = meta;
         }
         let old = old.clone();
-        if spec_changed && self.has_generation(kind) {
-            new.meta_mut().generation += 1;
-        }
-        self.store_change(&old, new, now)
+        self.store_change(who, &old, new, spec_changed, now)
     }
 
     /// A merge patch of the whole wire object; nothing that either side carries is lost.
-    fn patch_json(&mut self, old: &Object, sub: Sub, patch: &Patch, value: &serde_json::Value, now: Time) -> KubeReply {
+    fn patch_json(
+        &mut self,
+        who: &Identity,
+        old: &Object,
+        sub: Sub,
+        patch: &Patch,
+        value: &serde_json::Value,
+        now: Time,
+    ) -> KubeReply {
         let kind = old.kind();
         let name = &old.meta().name;
         let mut wire = json::to_json(old);
@@ -88,7 +93,7 @@ impl ApiServer {
             problems.add("metadata.uid", format_smolstr!("Invalid value: \"{}\": field is immutable", asked.uid));
             return Err(problems.status(&kind.qualified(), name));
         }
-        self.write(old, new, sub, now)
+        self.write(who, old, new, sub, now)
     }
 }
 
@@ -140,7 +145,7 @@ fn patched_body(old: &Object, sub: Sub, body: &Body) -> Option<Object> {
         (Sub::Main, Object::EphemeralRunnerSet(o), Body::ErsRunnerSpec(spec)) => (*spec
             != o.spec.ephemeral_runner_spec)
             .then(|| ers(o, ErsSpec { ephemeral_runner_spec: spec.clone(), ..o.spec.clone() })),
-        (Sub::Main, Object::AutoscalingRunnerSet(o), Body::ArsSpec(spec)) => (*spec != o.spec).then(|| {
+        (Sub::Main, Object::AutoscalingRunnerSet(o), Body::ArsSpec(spec)) => (!Arc::ptr_eq(spec, &o.spec)).then(|| {
             let new =
                 AutoscalingRunnerSet { metadata: o.metadata.clone(), spec: spec.clone(), status: o.status.clone() };
             Object::from(new)

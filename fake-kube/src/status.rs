@@ -104,9 +104,6 @@ impl Problems {
     pub(crate) fn add(&mut self, field: impl Into<Str>, what: impl Into<Str>) {
         self.0.push((field.into(), what.into()));
     }
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
     /// 422 if there is any problem.
     pub(crate) fn check(self, kind: Kind, name: &str) -> Result<(), Refusal> {
         if self.0.is_empty() { Ok(()) } else { Err(self.status(&kind.qualified(), name)) }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use arc_api::kube::{DeleteOptions, Identity, KubeOk, KubeReply, Reason, Sub};
 use arc_api::meta::Key;
 use arc_api::pod::{PodCondition, PodConditionType};
-use arc_api::{Kind, Object, Str, Time, format_smolstr};
+use arc_api::{Kind, Meta, Object, Str, Time, format_smolstr};
 
 use crate::api::ApiServer;
 use crate::namespaces;
-use crate::parts::{keep_other_part, spec_differs};
+use crate::parts::{equal, keep_other_part, spec_differs};
+use crate::prune;
 use crate::status::{self, Problems, refuse};
+use crate::validation;
 
 /// The longest base of a generated name (63 − 5).
 const GENERATED_BASE_MAX: usize = 58;
@@ -30,33 +32,52 @@ impl ApiServer {
         }
     }
 
-    pub(crate) fn create(&mut self, _who: &Identity, submitted: &Object, now: Time) -> KubeReply {
+    pub(crate) fn create(&mut self, who: &Identity, submitted: &Object, now: Time) -> KubeReply {
         let kind = submitted.kind();
-        if submitted.meta().resource_version != 0 {
+        let meta = submitted.meta();
+        if meta.resource_version != 0 {
             return refuse(Reason::Unknown, "resourceVersion should not be set on objects to be created");
         }
+        if self.served.is_terminating(kind) {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(status::forbidden(kind, &meta.name, why));
+        }
+        if meta.name.is_empty() && meta.generate_name.as_ref().is_none_or(|base| base.is_empty()) {
+            let mut problems = Problems::default();
+            problems.add("metadata.name", "Required value: name or generateName is required");
+            return Err(problems.status(&kind.qualified(), ""));
+        }
         let mut object = submitted.clone();
-        let generation = i64::from(self.has_generation(kind));
+        self.fill_in(&mut object, now);
+        self.admit(&mut object)?;
+        self.check_escalation(who, &object)?;
+        if object.meta().name.is_empty() {
+            self.generate_name(&mut object)?;
+        }
+        if let Some(schema) = self.served.schema(kind) {
+            prune::unknown_members(&mut object, schema);
+        }
+        validation::new_object(&object, &self.settings)?;
+        self.admit_valid(&object, now)?;
+        // The name is looked at last: a charge for a name that is taken stays until the quota controller's next pass.
+        if let Some(taken) = self.store.get(kind, &object.key()) {
+            return Err(status::already_exists(kind, &taken.meta().name, taken.meta().is_deleting()));
+        }
+        object.meta_mut().uid = self.store.next_uid();
+        Ok(KubeOk::Object(self.insert(object, now)))
+    }
+
+    /// What the server decides itself, whatever was submitted.
+    fn fill_in(&self, object: &mut Object, now: Time) {
+        let generation = i64::from(self.has_generation(object.kind()));
         let meta = object.meta_mut();
         meta.deletion_timestamp = None;
         meta.deletion_grace_period_seconds = None;
         meta.generation = generation;
         meta.creation_timestamp = now.truncated();
-        keep_other_part(&mut object, None, Sub::Main);
-        namespaces::prepare(&mut object);
-        let generated = object.meta().name.is_empty();
-        if generated && object.meta().generate_name.as_ref().is_none_or(|b| b.is_empty()) {
-            let mut problems = Problems::default();
-            problems.add("metadata.name", "Required value: name or generateName is required");
-            problems.check(kind, "")?;
-        }
-        if generated {
-            self.generate_name(&mut object)?;
-        } else if let Some(taken) = self.store.get(kind, &object.key()) {
-            return Err(status::already_exists(kind, &taken.meta().name, taken.meta().is_deleting()));
-        }
-        object.meta_mut().uid = self.store.next_uid();
-        Ok(KubeOk::Object(self.insert(object, now)))
+        without_duplicate_owners(meta);
+        keep_other_part(object, None, Sub::Main);
+        namespaces::prepare(object);
     }
 
     /// Draws a free name: eight tries from 1.31 on, one before.
@@ -109,53 +130,59 @@ impl ApiServer {
                 ),
             );
         }
-        self.write(&old, submitted.clone(), sub, now)
+        self.write(who, &old, submitted.clone(), sub, now)
     }
 
-    /// Stores `new` in place of `old`, as PUT and PATCH both do in the end.
-    pub(crate) fn write(&mut self, old: &Object, mut new: Object, sub: Sub, now: Time) -> KubeReply {
+    /// Stores `new` in place of `old`, as PUT and JSON patches do in the end.
+    pub(crate) fn write(&mut self, who: &Identity, old: &Object, mut new: Object, sub: Sub, now: Time) -> KubeReply {
         keep_other_part(&mut new, Some(old), sub);
         keep_system_fields(&mut new, old);
-        if new == *old {
+        if new.meta().owner_references.len() > 1 {
+            without_duplicate_owners(new.meta_mut());
+        }
+        let changed_spec = sub == Sub::Main && spec_differs(old, &new);
+        self.store_change(who, old, new, changed_spec, now)
+    }
+
+    /// Stores a change, or removes the object if the change let go of the last thing that held it. A change that comes to
+    /// nothing writes nothing (§2.2 item 4).
+    pub(crate) fn store_change(
+        &mut self,
+        who: &Identity,
+        old: &Object,
+        mut new: Object,
+        changed_spec: bool,
+        now: Time,
+    ) -> KubeReply {
+        let kind = old.kind();
+        if let Some(schema) = self.served.schema(kind) {
+            if changed_spec {
+                prune::misplaced_members(&mut new);
+            }
+            prune::unknown_members(&mut new, schema);
+            prune::check_failures(Some(old), &new, schema)?;
+        }
+        if equal(old, &new) {
             return Ok(KubeOk::Object(old.clone()));
         }
-        if sub == Sub::Main && self.has_generation(old.kind()) && spec_differs(old, &new) {
+        validation::change(old, &new, &self.settings)?;
+        if !only_for_the_collector(old, &new) {
+            self.check_escalation(who, &new)?;
+        }
+        if changed_spec && self.has_generation(kind) && spec_differs(old, &new) {
             new.meta_mut().generation += 1;
         }
-        self.store_change(old, new, now)
-    }
-
-    /// Stores a change, or removes the object if the change let go of the last thing that held it.
-    pub(crate) fn store_change(&mut self, old: &Object, new: Object, now: Time) -> KubeReply {
-        let (before, after) = (old.meta(), new.meta());
-        if after.is_deleting() && !Arc::ptr_eq(&before.finalizers, &after.finalizers) {
-            self.check_new_finalizers(old, &new)?;
-            if after.finalizers.is_empty()
-                && after.deletion_grace_period_seconds.unwrap_or(0) == 0
-                && !namespaces::is_held(&new)
-            {
-                // Watchers see DELETED with the last stored state; the answer is the object as submitted, with its old version.
-                self.remove(old.kind(), &old.key(), now);
-                return Ok(KubeOk::Object(new));
-            }
+        let meta = new.meta();
+        if meta.is_deleting()
+            && meta.finalizers.is_empty()
+            && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
+            && !namespaces::is_held(&new)
+        {
+            // Watchers see DELETED with the last stored state; the answer is the object as submitted, with its old version.
+            self.remove(kind, &old.key(), now);
+            return Ok(KubeOk::Object(new));
         }
         Ok(KubeOk::Object(self.replace(new, now)))
-    }
-
-    fn check_new_finalizers(&self, old: &Object, new: &Object) -> Result<(), status::Refusal> {
-        let added: Vec<&Str> = new.meta().finalizers.iter().filter(|f| !old.meta().has_finalizer(f)).collect();
-        if added.is_empty() {
-            return Ok(());
-        }
-        let mut problems = Problems::default();
-        problems.add(
-            "metadata.finalizers",
-            format_smolstr!(
-                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                added.iter().map(|f| format!("{:?}", f.as_str())).collect::<Vec<_>>().join(", ")
-            ),
-        );
-        problems.check(old.kind(), &old.meta().name)
     }
 
     /// POST `pods/binding`.
@@ -208,7 +235,6 @@ pub(crate) fn keep_system_fields(new: &mut Object, old: &Object) {
         && now.creation_timestamp == kept.creation_timestamp
         && now.deletion_timestamp == kept.deletion_timestamp
         && now.deletion_grace_period_seconds == kept.deletion_grace_period_seconds
-        && now.generate_name == kept.generate_name
     {
         return;
     }
@@ -219,5 +245,27 @@ pub(crate) fn keep_system_fields(new: &mut Object, old: &Object) {
     meta.creation_timestamp = kept.creation_timestamp;
     meta.deletion_timestamp = kept.deletion_timestamp;
     meta.deletion_grace_period_seconds = kept.deletion_grace_period_seconds;
-    meta.generate_name.clone_from(&kept.generate_name);
+}
+
+/// Equal owner references are one.
+fn without_duplicate_owners(meta: &mut Meta) {
+    let list = &meta.owner_references;
+    if list.iter().enumerate().any(|(i, owner)| list[..i].contains(owner)) {
+        let kept = list.iter().enumerate().filter(|(i, owner)| !list[..*i].contains(owner));
+        meta.owner_references = kept.map(|(_, owner)| owner.clone()).collect();
+    }
+}
+
+/// Whether a change of a role or binding is only what its deletion needs: nobody is asked what he may grant for that.
+fn only_for_the_collector(old: &Object, new: &Object) -> bool {
+    let mut same = new.clone();
+    match same.kind() {
+        Kind::Role | Kind::ClusterRole | Kind::RoleBinding | Kind::ClusterRoleBinding => {
+            let meta = same.meta_mut();
+            meta.finalizers = old.meta().finalizers.clone();
+            meta.owner_references = old.meta().owner_references.clone();
+            equal(old, &same)
+        }
+        _ => true,
+    }
 }
