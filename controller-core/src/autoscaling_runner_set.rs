@@ -1,0 +1,619 @@
+//! The AutoscalingRunnerSet reconciler: one pass over one scale set. It registers the scale set, keeps one EphemeralRunnerSet
+//! and one AutoscalingListener, and takes everything down again.
+//!
+//! **Never**: touches runners or pods; those belong to the sets below it. Waits inside a pass.
+//!
+//! Guarantees: one call per step, so every gap between two calls is a point where the world may crash the process or lose the
+//! reply; a new pass then starts from what was written. Assumes: caches may lag, each kind by itself; Secrets are read live.
+//! Source: arc-controllers.md §3 (autoscalingrunnerset_controller.go, 0.7.0–0.14.2), recorded in a_basic, a_update,
+//! a_update_ev, a_delete, d_uninstall, d_version_gate. The corrected controller follows field-bugs.md, *Correct controller*.
+//! Differs: a vault is not asked, the named Secret is read in its place; proxy credentials of the controller's own client are
+//! not read.
+
+mod build;
+mod cleanup;
+mod identity;
+mod protection;
+mod scale_set;
+mod status;
+mod version;
+
+pub(crate) use status::with as with_condition;
+
+use std::sync::Arc;
+
+use arc_api::crd::*;
+use arc_api::kube::{Body, DeleteOptions, KubeOk, KubeRequest, Patch, Sub};
+use arc_api::meta::Key;
+use arc_api::{Duration, GroupId, Kind, Resource, Str};
+
+use crate::behaviour::*;
+use crate::call::{Call, CallError, ClientKey};
+use crate::reconcile::{Decision, Observed, Outcome, Pass, UpdateStrategy};
+use crate::{hashes, labels, names};
+
+/// Where a pass resumes: named for what has just happened.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Step {
+    Start,
+    AfterRefusedVersionDeleted,
+    AfterFinalizerAdded,
+    AfterChangeHashWritten,
+    AfterPendingStatus,
+    AfterSecretRead,
+    AfterServiceSecretRead,
+    AfterGroupFound,
+    AfterScaleSetLookedUp,
+    AfterScaleSetCreated,
+    AfterScaleSetAnnotated,
+    AfterScaleSetUpdated,
+    AfterScaleSetChecked,
+    AfterScaleSetForgotten,
+    AfterScaleSetMissed,
+    AfterIdentityReleased,
+    AfterIdentityMade,
+    AfterIdentityRecorded,
+    AfterRunnerSetsListed,
+    AfterRunnerSetCreated,
+    AfterOutdatedStatus,
+    AfterListenerDeleted,
+    AfterRunnerSetDrained,
+    AfterOldRunnerSetDeleted,
+    AfterListenerCreated,
+    AfterStatus,
+    AfterFailureReported,
+    AfterListenerCleaned,
+    AfterRunnerSetCleaned,
+    AfterScaleSetDeleted,
+    AfterScaleSetIdRemoved,
+    AfterProtectedSecretRead,
+    AfterProtectionRemoved,
+    AfterFinalizerRemoved,
+}
+
+/// What a service client is being made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Purpose {
+    #[default]
+    Create,
+    UpdateGroup,
+    UpdateName,
+    Check,
+    Delete,
+}
+
+/// Why everything is being taken down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Cleaning {
+    #[default]
+    Deletion,
+    Outdated,
+}
+
+/// What an error text is logged under, and the reason of the condition that reports it.
+type Failure = (&'static str, &'static str);
+
+/// One pass over one AutoscalingRunnerSet.
+#[derive(Clone, Debug)]
+pub struct ArsPass {
+    key: Key,
+    step: Step,
+    /// The set as read at the beginning, replaced by every answer to a patch.
+    ars: Option<Arc<AutoscalingRunnerSet>>,
+    latest: Option<Arc<EphemeralRunnerSet>>,
+    listener: Option<Arc<AutoscalingListener>>,
+    /// Objects that are still to be deleted in this pass.
+    doomed: Vec<Key>,
+    client: Option<Arc<ClientKey>>,
+    purpose: Purpose,
+    cleaning: Cleaning,
+    group: GroupId,
+    protected: usize,
+    identity: identity::Identity,
+    /// Looked at again after this time although nothing changes.
+    again: Option<Duration>,
+    /// How the pass ends once its failure has been reported.
+    verdict: Option<Outcome>,
+    checked: bool,
+}
+
+impl ArsPass {
+    /// A pass over the set `key`.
+    pub fn new(key: Key) -> ArsPass {
+        ArsPass {
+            key,
+            step: Step::Start,
+            ars: None,
+            latest: None,
+            listener: None,
+            doomed: Vec::new(),
+            client: None,
+            purpose: Purpose::Create,
+            cleaning: Cleaning::Deletion,
+            group: GroupId(1),
+            protected: 0,
+            identity: identity::Identity::Unchecked,
+            again: None,
+            verdict: None,
+            checked: false,
+        }
+    }
+
+    fn ars(&self) -> &Arc<AutoscalingRunnerSet> {
+        match &self.ars {
+            Some(ars) => ars,
+            None => panic!("the pass was resumed before it began"),
+        }
+    }
+
+    fn kube(&mut self, step: Step, request: KubeRequest) -> Decision {
+        self.step = step;
+        Decision::Call(Call::Kube(request))
+    }
+
+    fn patch(&mut self, step: Step, patch: Patch) -> Decision {
+        self.patch_object(step, Kind::AutoscalingRunnerSet, self.key.clone(), Sub::Main, patch)
+    }
+
+    fn patch_status(&mut self, step: Step, patch: arc_api::kube::ArsStatusPatch) -> Decision {
+        let patch = Patch::body(Body::ArsStatus(patch));
+        self.patch_object(step, Kind::AutoscalingRunnerSet, self.key.clone(), Sub::Status, patch)
+    }
+
+    fn patch_object(&mut self, step: Step, kind: Kind, key: Key, sub: Sub, patch: Patch) -> Decision {
+        self.kube(step, KubeRequest::Patch { kind, key, sub, patch: Arc::new(patch) })
+    }
+
+    fn delete(&mut self, step: Step, kind: Kind, key: Key) -> Decision {
+        self.kube(step, KubeRequest::Delete { kind, key, options: DeleteOptions::default() })
+    }
+
+    /// Ends the pass: looked at again only if a timer is wanted.
+    fn settle(&self) -> Decision {
+        Decision::End(self.again.map_or(Outcome::Settled, Outcome::After))
+    }
+
+    /// Takes the answer to a patch of the set itself, so that what others wrote meanwhile is seen.
+    fn take_patched(&mut self, o: &mut Observed<'_>) -> Result<(), CallError> {
+        if let Some(ars) = o.take_reply().into_object()?.as_ref().and_then(AutoscalingRunnerSet::unwrap) {
+            self.ars = Some(Arc::clone(ars));
+        }
+        Ok(())
+    }
+
+    /// An answer that only has to be good.
+    fn take_done(&mut self, o: &mut Observed<'_>) -> Result<(), CallError> {
+        o.take_reply().into_kube().map(drop)
+    }
+
+    /// An answer to a DELETE, in releases for which 404 is an error.
+    fn take_deleted(&mut self, o: &mut Observed<'_>) -> Result<(), CallError> {
+        let gone_is_fine = o.settings.behaviour.gone_objects == GoneObjects::Fine;
+        match self.take_done(o) {
+            Err(e) if gone_is_fine && e.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Ends the pass with an error; the corrected controller says so on the set first.
+    fn fail(&mut self, o: &mut Observed<'_>, (message, reason): Failure, error: Str) -> Decision {
+        o.error(message, error.clone());
+        if o.settings.behaviour.conditions == ConditionsRule::None {
+            return Decision::End(Outcome::Error(error));
+        }
+        let known = |c: &Condition| c.type_ == status::BLOCKED && c.reason == reason;
+        if self.ars().status.conditions.iter().any(known) {
+            // Already said: back-off would grow to 1000 s, healing must not take that long.
+            return Decision::End(Outcome::After(Duration::from_secs(10)));
+        }
+        let blocked =
+            Condition { type_: status::BLOCKED.into(), status: true, reason: reason.into(), message: error.clone() };
+        self.verdict = Some(Outcome::Error(error));
+        let conditions = status::with(&self.ars().status.conditions, blocked);
+        let patch = arc_api::kube::ArsStatusPatch { conditions: Some(conditions), ..Default::default() };
+        self.patch_status(Step::AfterFailureReported, patch)
+    }
+
+    /// The name and namespace of this set's listener.
+    fn listener_key(&self, o: &Observed<'_>) -> Key {
+        let name = names::listener(&self.key, &self.ars().spec, &o.settings.behaviour);
+        Key::new(o.settings.namespace.clone(), name)
+    }
+
+    // ---- the main pass, §3.1
+
+    fn start(&mut self, o: &mut Observed<'_>) -> Decision {
+        let Some(ars) = o.caches.get::<AutoscalingRunnerSet>(&self.key) else {
+            return Decision::End(Outcome::Settled);
+        };
+        self.ars = Some(Arc::clone(ars));
+        let meta = &ars.metadata;
+        if meta.is_deleting() {
+            if !meta.has_finalizer(names::ARS_FINALIZER) {
+                return Decision::End(Outcome::Settled);
+            }
+            return self.clean_up(o, Cleaning::Deletion);
+        }
+        if !version::is_accepted(ars, o.settings) {
+            // The gate stands before the finalizer: a new set of another version vanishes with this one call.
+            o.info("Autoscaling runner set version doesn't match the build version. Deleting the resource.");
+            return self.delete(Step::AfterRefusedVersionDeleted, Kind::AutoscalingRunnerSet, self.key.clone());
+        }
+        if !meta.has_finalizer(names::ARS_FINALIZER) {
+            o.info("Adding finalizer");
+            let patch = Patch::finalizers(meta.finalizers_with(names::ARS_FINALIZER));
+            return self.patch(Step::AfterFinalizerAdded, patch);
+        }
+        self.write_change_hash(o)
+    }
+
+    fn after_finalizer_added(&mut self, o: &mut Observed<'_>) -> Decision {
+        if let Err(e) = self.take_patched(o) {
+            if e.is_not_found() && o.settings.behaviour.gone_objects == GoneObjects::Fine {
+                return Decision::End(Outcome::Settled);
+            }
+            o.error("Failed to update autoscaling runner set with finalizer added", e.text());
+            return Decision::End(Outcome::failed(&e));
+        }
+        match o.settings.behaviour.ars_finalizer {
+            ArsFinalizer::Return => Decision::End(Outcome::Settled),
+            ArsFinalizer::FallThrough => self.write_change_hash(o),
+        }
+    }
+
+    fn write_change_hash(&mut self, o: &mut Observed<'_>) -> Decision {
+        if o.settings.behaviour.ars_change_hash == ChangeHash::ZeroesStatus {
+            let ars = self.ars();
+            let hash = hashes::spec(&ars.spec, &o.settings.behaviour).change(&ars.metadata.labels);
+            if ars.metadata.annotation(names::CHANGE_HASH) != Some(&hash) {
+                let annotations = vec![(names::CHANGE_HASH.into(), Some(hash))];
+                return self.patch(Step::AfterChangeHashWritten, Patch { annotations, ..Patch::default() });
+            }
+        }
+        self.register(o)
+    }
+
+    fn after_change_hash_written(&mut self, o: &mut Observed<'_>) -> Decision {
+        if let Err(e) = self.take_patched(o) {
+            return Decision::End(Outcome::failed(&e));
+        }
+        // Not atomic with the annotation: a crash here consumes a recovery edit (Q-CHANGEHASH-NONATOMIC).
+        if self.ars().status.phase == ArsPhase::Pending {
+            return self.register(o);
+        }
+        let zero = status::counters(&self.ars().status, ArsPhase::Pending, None);
+        self.patch_status(Step::AfterPendingStatus, zero)
+    }
+
+    fn is_outdated(&self, o: &Observed<'_>) -> bool {
+        o.settings.behaviour.outdated == Outdated::TearsDown && self.ars().status.phase == ArsPhase::Outdated
+    }
+
+    /// Steps 8 to 12: which runner set is the latest, and whether there is one at all.
+    fn runner_sets(&mut self, o: &mut Observed<'_>) -> Decision {
+        let outdated = self.is_outdated(o);
+        self.latest = build::latest(self.ars(), o.caches.runner_sets(&self.key), o.settings).cloned();
+        self.identity = identity::inspect(self.ars(), self.latest.as_deref(), o);
+        if let Some(decision) = self.repair_identity(o) {
+            return decision;
+        }
+        let Some(latest) = self.latest.clone() else {
+            if outdated {
+                return self.tear_down_outdated(o);
+            }
+            return self.create_runner_set(o);
+        };
+        self.listener = o.caches.get::<AutoscalingListener>(&self.listener_key(o)).cloned();
+        let tears_down = o.settings.behaviour.outdated == Outdated::TearsDown;
+        if outdated || tears_down && latest.status.phase == ErsPhase::Outdated {
+            return self.tear_down_outdated(o);
+        }
+        self.listener_is_right(o, &latest)
+    }
+
+    /// Step 12: the whole scale set goes, its registration included (Q-OUTDATED-PERMANENT).
+    fn tear_down_outdated(&mut self, o: &mut Observed<'_>) -> Decision {
+        if self.ars().status.phase == ArsPhase::Outdated {
+            return self.clean_up(o, Cleaning::Outdated);
+        }
+        let counted = self.latest.as_ref().map(|l| &l.status);
+        let patch = status::counters(&self.ars().status, ArsPhase::Outdated, counted);
+        self.patch_status(Step::AfterOutdatedStatus, patch)
+    }
+
+    /// Step 13: a listener that no longer fits is deleted, and nothing else happens in this pass.
+    fn listener_is_right(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
+        if o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked {
+            // A rename orphans nothing: whatever listens for this set under another name goes first.
+            if let Some(stray) = self.strays(o).next() {
+                return if stray.metadata.is_deleting() {
+                    self.settle()
+                } else {
+                    self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, stray.metadata.key())
+                };
+            }
+        }
+        let Some(listener) = self.listener.clone() else { return self.runner_set_is_right(o, latest) };
+        match build::listener_fits(&listener, self.ars(), latest, self.identity.offers_jobs(), o.settings) {
+            Ok(true) if !listener.metadata.is_deleting() => self.runner_set_is_right(o, latest),
+            Ok(true) if o.settings.behaviour.ars_listener_binding == ListenerBinding::Ignored => {
+                self.runner_set_is_right(o, latest)
+            }
+            Ok(_) => {
+                let waits = o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked;
+                if waits && listener.metadata.is_deleting() {
+                    return self.settle();
+                }
+                // Upstream does not look at deletionTimestamp: one more DELETE per pass (recorded: a_update/0.14.2).
+                self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, listener.metadata.key())
+            }
+            Err(why) => self.fail(o, ("Failed to build the AutoscalingListener", "ListenerBuild"), why),
+        }
+    }
+
+    /// Listeners of this set that do not have the name they should have.
+    fn strays<'a>(&self, o: &Observed<'a>) -> impl Iterator<Item = &'a Arc<AutoscalingListener>> + use<'a> {
+        let (own, set) = (self.listener_key(o), self.key.clone());
+        o.caches.of(Kind::AutoscalingListener).iter().filter_map(AutoscalingListener::unwrap).filter(move |l| {
+            l.spec.autoscaling_runner_set_name == set.name
+                && l.spec.autoscaling_runner_set_namespace == set.namespace
+                && l.metadata.key() != own
+        })
+    }
+
+    /// Step 14: a runner set of another spec is drained (`eventual`) or gets a successor.
+    fn runner_set_is_right(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
+        if build::runner_set_fits(latest, self.ars(), &self.identity, o.settings) {
+            return self.delete_old_runner_sets(o, latest);
+        }
+        let eventual = o.settings.update_strategy == UpdateStrategy::Eventual;
+        if !(eventual && build::is_working(&latest.status)) {
+            return self.create_runner_set(o);
+        }
+        let behaviour = &o.settings.behaviour;
+        let replicas = (latest.spec.replicas != 0).then_some(0);
+        let patch_id = (behaviour.ars_drain == Drain::ResetsId && latest.spec.patch_id != 0).then_some(0);
+        let body = match (replicas, patch_id) {
+            // Nothing to change: an empty patch all the same (recorded: a_update_ev/0.14.2).
+            (None, None) => Body::None,
+            (replicas, patch_id) => Body::ErsSpec { replicas, patch_id },
+        };
+        if body == Body::None && behaviour.gone_objects == GoneObjects::Fine {
+            return self.write_status(o);
+        }
+        let (key, patch) = (latest.metadata.key(), Patch::body(body));
+        self.patch_object(Step::AfterRunnerSetDrained, Kind::EphemeralRunnerSet, key, Sub::Main, patch)
+    }
+
+    /// Step 15.
+    fn delete_old_runner_sets(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
+        let old = |e: &&Arc<EphemeralRunnerSet>| e.metadata.name != latest.metadata.name && !e.metadata.is_deleting();
+        self.doomed = o.caches.runner_sets(&self.key).filter(old).map(|e| e.metadata.key()).collect();
+        self.delete_next_old_runner_set(o)
+    }
+
+    fn delete_next_old_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.doomed.pop() {
+            Some(key) => self.delete(Step::AfterOldRunnerSetDeleted, Kind::EphemeralRunnerSet, key),
+            None => self.listener_exists(o),
+        }
+    }
+
+    /// Step 16.
+    fn listener_exists(&mut self, o: &mut Observed<'_>) -> Decision {
+        let Some(latest) = self.latest.clone() else { return self.settle() };
+        if self.listener.is_some() {
+            return self.write_status(o);
+        }
+        let waits = o.settings.update_strategy == UpdateStrategy::Eventual
+            && o.settings.behaviour.ars_eventual_listener == EventualListener::WaitsForRunners
+            && build::is_working(&latest.status);
+        if waits {
+            // Nobody drains the set if its spec did not change: no listener for ever (Q-EVENTUAL-DEADLOCK).
+            o.info("Creating a new AutoscalingListener is waiting for the running and pending runners to finish");
+            return self.settle();
+        }
+        let key = self.listener_key(o);
+        match build::listener(key, self.ars(), &latest, self.identity.offers_jobs(), o.settings) {
+            Ok(listener) => self.kube(Step::AfterListenerCreated, KubeRequest::Create(listener.into())),
+            Err(why) => self.fail(o, ("Failed to build the AutoscalingListener", "ListenerBuild"), why),
+        }
+    }
+
+    fn create_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
+        if o.settings.behaviour.ars_ers_name == ErsName::Derived {
+            // The cache may not show what was created a moment ago: the server is asked.
+            let labels = vec![
+                (labels::SCALE_SET_NAME.into(), self.key.name.clone()),
+                (labels::SCALE_SET_NAMESPACE.into(), self.key.namespace.clone()),
+            ];
+            let namespace = Some(self.key.namespace.clone());
+            let list = KubeRequest::List { kind: Kind::EphemeralRunnerSet, namespace, labels };
+            return self.kube(Step::AfterRunnerSetsListed, list);
+        }
+        self.request_runner_set(o, None)
+    }
+
+    fn request_runner_set(&mut self, o: &mut Observed<'_>, name: Option<Str>) -> Decision {
+        match build::runner_set(self.ars(), name, &self.identity, o.settings) {
+            Ok(set) => self.kube(Step::AfterRunnerSetCreated, KubeRequest::Create(set.into())),
+            Err(why) => self.fail(o, ("Failed to build the EphemeralRunnerSet", "RunnerSetBuild"), why),
+        }
+    }
+
+    fn after_runner_sets_listed(&mut self, o: &mut Observed<'_>) -> Decision {
+        let items = match o.take_reply().into_kube() {
+            Ok(KubeOk::List { items, .. }) => items,
+            Ok(_) => Vec::new(),
+            Err(e) => return self.fail(o, ("Failed to list EphemeralRunnerSets", "ApiServer"), e.text()),
+        };
+        let own =
+            |s: &&Arc<EphemeralRunnerSet>| s.metadata.controller().is_some_and(|c| c.uid == self.ars().metadata.uid);
+        let fits = |s: &Arc<EphemeralRunnerSet>| {
+            !s.metadata.is_deleting() && build::runner_set_fits(s, self.ars(), &self.identity, o.settings)
+        };
+        if items.iter().filter_map(EphemeralRunnerSet::unwrap).filter(own).any(fits) {
+            // It is there and the cache will show it.
+            return Decision::End(Outcome::After(Duration::from_secs(1)));
+        }
+        let name = build::free_name(self.ars(), &items, &self.identity, o.settings);
+        self.request_runner_set(o, Some(name))
+    }
+
+    fn after_created(&mut self, o: &mut Observed<'_>, failure: Failure) -> Decision {
+        match self.take_done(o) {
+            Ok(()) => self.settle(),
+            Err(e) if e.is_already_exists() && o.settings.behaviour.gone_objects == GoneObjects::Fine => {
+                Decision::End(Outcome::After(Duration::from_secs(1)))
+            }
+            Err(e) => self.fail(o, failure, e.text()),
+        }
+    }
+
+    fn resume(&mut self, o: &mut Observed<'_>) -> Decision {
+        let done = |this: &mut Self, o: &mut Observed<'_>, failure: Failure| match this.take_done(o) {
+            Ok(()) => this.settle(),
+            Err(e) => this.fail(o, failure, e.text()),
+        };
+        match self.step {
+            Step::Start => self.start(o),
+            Step::AfterRefusedVersionDeleted => {
+                if let Err(e) = self.take_done(o) {
+                    // Swallowed: the set is left alone until its next event (Q-VERSION-MISMATCH).
+                    o.error("Failed to delete autoscaling runner set", e.text());
+                }
+                Decision::End(Outcome::Settled)
+            }
+            Step::AfterFinalizerAdded => self.after_finalizer_added(o),
+            Step::AfterChangeHashWritten => self.after_change_hash_written(o),
+            Step::AfterPendingStatus => match self.take_patched(o) {
+                Ok(()) => self.register(o),
+                Err(e) => Decision::End(Outcome::failed(&e)),
+            },
+            Step::AfterSecretRead => match self.take_done(o) {
+                Ok(()) => self.runner_sets(o),
+                Err(e) => self.fail(o, ("Failed to find GitHub config secret.", "Credentials"), e.text()),
+            },
+            Step::AfterServiceSecretRead => self.after_service_secret_read(o),
+            Step::AfterGroupFound => self.after_group_found(o),
+            Step::AfterScaleSetLookedUp => self.after_scale_set_looked_up(o),
+            Step::AfterScaleSetCreated => self.after_scale_set_created(o),
+            Step::AfterScaleSetUpdated => self.after_scale_set_updated(o),
+            Step::AfterScaleSetAnnotated => match self.take_patched(o) {
+                Ok(()) => self.settle(),
+                Err(e) => {
+                    self.fail(o, ("Failed to update autoscaling runner set with annotations", "ApiServer"), e.text())
+                }
+            },
+            Step::AfterScaleSetChecked => self.after_scale_set_checked(o),
+            Step::AfterScaleSetForgotten => done(self, o, ("Failed to forget a lost runner scale set", "ApiServer")),
+            Step::AfterScaleSetMissed => match self.take_patched(o) {
+                Ok(()) => Decision::End(Outcome::After(scale_set::CONFIRM_AFTER)),
+                Err(e) => Decision::End(Outcome::failed(&e)),
+            },
+            Step::AfterIdentityReleased => self.after_identity_released(o),
+            Step::AfterIdentityMade => match self.take_done(o) {
+                Err(e) if !e.is_already_exists() => {
+                    self.fail(o, ("Failed to make the runners' ServiceAccount anew", "Identity"), e.text())
+                }
+                _ => Decision::End(Outcome::After(Duration::from_secs(1))),
+            },
+            Step::AfterIdentityRecorded => done(self, o, ("Failed to record the runners' identity", "ApiServer")),
+            Step::AfterRunnerSetsListed => self.after_runner_sets_listed(o),
+            Step::AfterRunnerSetCreated => {
+                self.after_created(o, ("Failed to create a new ephemeral runner set", "ApiServer"))
+            }
+            Step::AfterOutdatedStatus => match self.take_patched(o) {
+                Ok(()) => self.clean_up(o, Cleaning::Outdated),
+                Err(e) => Decision::End(Outcome::failed(&e)),
+            },
+            Step::AfterListenerDeleted => match self.take_done(o) {
+                Ok(()) => self.settle(),
+                Err(e) if e.is_not_found() => self.settle(),
+                Err(e) => self.fail(o, ("Failed to delete AutoscalingListener resource", "ApiServer"), e.text()),
+            },
+            Step::AfterRunnerSetDrained => done(self, o, ("Failed to patch runner set with scale down", "ApiServer")),
+            Step::AfterOldRunnerSetDeleted => match self.take_deleted(o) {
+                Ok(()) => self.delete_next_old_runner_set(o),
+                Err(e) => self.fail(o, ("Failed to clean up old runner sets", "ApiServer"), e.text()),
+            },
+            Step::AfterListenerCreated => {
+                self.after_created(o, ("Failed to create AutoscalingListener resource", "ApiServer"))
+            }
+            Step::AfterStatus => done(self, o, ("Failed to update autoscaling runner set status", "ApiServer")),
+            Step::AfterFailureReported => {
+                let _ = o.take_reply();
+                Decision::End(self.verdict.take().unwrap_or(Outcome::Requeue))
+            }
+            Step::AfterListenerCleaned => match self.take_deleted(o) {
+                Ok(()) => self.incomplete(o),
+                Err(e) => self.fail_cleaning(o, e.text()),
+            },
+            Step::AfterRunnerSetCleaned => match self.take_deleted(o) {
+                Ok(()) => self.clean_next_runner_set(o),
+                Err(e) => self.fail_cleaning(o, e.text()),
+            },
+            Step::AfterScaleSetDeleted => self.after_scale_set_deleted(o),
+            Step::AfterScaleSetIdRemoved => match self.take_patched(o) {
+                Ok(()) => self.cleaned(o),
+                // The next attempt deletes what is already gone: 404 for ever up to 0.14.2 (Q-SCALESET-404-STUCK).
+                Err(e) => self.fail_cleaning(o, e.text()),
+            },
+            Step::AfterProtectedSecretRead => self.after_protected_secret_read(o),
+            Step::AfterProtectionRemoved => self.after_protection_removed(o),
+            Step::AfterFinalizerRemoved => match self.take_done(o) {
+                Err(e) if !e.is_not_found() => {
+                    self.fail(o, ("Failed to update autoscaling runner set without finalizer", "ApiServer"), e.text())
+                }
+                _ => Decision::End(Outcome::Settled),
+            },
+        }
+    }
+}
+
+impl Pass for ArsPass {
+    const KIND: Kind = Kind::AutoscalingRunnerSet;
+
+    fn step(&mut self, observed: &mut Observed<'_>) -> Decision {
+        self.resume(observed)
+    }
+
+    fn at(&self) -> &'static str {
+        match self.step {
+            Step::Start => "Start",
+            Step::AfterRefusedVersionDeleted => "AfterRefusedVersionDeleted",
+            Step::AfterFinalizerAdded => "AfterFinalizerAdded",
+            Step::AfterChangeHashWritten => "AfterChangeHashWritten",
+            Step::AfterPendingStatus => "AfterPendingStatus",
+            Step::AfterSecretRead => "AfterSecretRead",
+            Step::AfterServiceSecretRead => "AfterServiceSecretRead",
+            Step::AfterGroupFound => "AfterGroupFound",
+            Step::AfterScaleSetLookedUp => "AfterScaleSetLookedUp",
+            Step::AfterScaleSetCreated => "AfterScaleSetCreated",
+            Step::AfterScaleSetAnnotated => "AfterScaleSetAnnotated",
+            Step::AfterScaleSetUpdated => "AfterScaleSetUpdated",
+            Step::AfterScaleSetChecked => "AfterScaleSetChecked",
+            Step::AfterScaleSetForgotten => "AfterScaleSetForgotten",
+            Step::AfterScaleSetMissed => "AfterScaleSetMissed",
+            Step::AfterIdentityReleased => "AfterIdentityReleased",
+            Step::AfterIdentityMade => "AfterIdentityMade",
+            Step::AfterIdentityRecorded => "AfterIdentityRecorded",
+            Step::AfterRunnerSetsListed => "AfterRunnerSetsListed",
+            Step::AfterRunnerSetCreated => "AfterRunnerSetCreated",
+            Step::AfterOutdatedStatus => "AfterOutdatedStatus",
+            Step::AfterListenerDeleted => "AfterListenerDeleted",
+            Step::AfterRunnerSetDrained => "AfterRunnerSetDrained",
+            Step::AfterOldRunnerSetDeleted => "AfterOldRunnerSetDeleted",
+            Step::AfterListenerCreated => "AfterListenerCreated",
+            Step::AfterStatus => "AfterStatus",
+            Step::AfterFailureReported => "AfterFailureReported",
+            Step::AfterListenerCleaned => "AfterListenerCleaned",
+            Step::AfterRunnerSetCleaned => "AfterRunnerSetCleaned",
+            Step::AfterScaleSetDeleted => "AfterScaleSetDeleted",
+            Step::AfterScaleSetIdRemoved => "AfterScaleSetIdRemoved",
+            Step::AfterProtectedSecretRead => "AfterProtectedSecretRead",
+            Step::AfterProtectionRemoved => "AfterProtectionRemoved",
+            Step::AfterFinalizerRemoved => "AfterFinalizerRemoved",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Taking a scale set down: listener, then runner sets, then the registration; one stage per pass. Never waits; an
+//! incomplete stage ends the pass.
+//!
+//! Source: arc-controllers.md §3.2; orders of d_uninstall and a_delete.
+
+use arc_api::crd::{AutoscalingListener, EphemeralRunnerSet};
+use arc_api::kube::Patch;
+use arc_api::{Duration, Kind, ScaleSetId, Str};
+use std::sync::Arc;
+
+use super::{ArsPass, Cleaning, Purpose, Step};
+use crate::behaviour::*;
+use crate::names;
+use crate::reconcile::{Decision, Observed, Outcome};
+
+impl ArsPass {
+    pub(super) fn clean_up(&mut self, o: &mut Observed<'_>, why: Cleaning) -> Decision {
+        self.cleaning = why;
+        let own = o.caches.get::<AutoscalingListener>(&self.listener_key(o));
+        let stray = match o.settings.behaviour.ars_listener_binding {
+            // A listener under another name is not found and stays (Q-LISTENER-ORPHAN-RENAME).
+            ListenerBinding::Ignored => None,
+            ListenerBinding::Checked => {
+                self.strays(o).find(|l| !l.metadata.is_deleting()).or_else(|| self.strays(o).next())
+            }
+        };
+        let live = [own, stray].into_iter().flatten().find(|l| !l.metadata.is_deleting());
+        if let Some(listener) = live {
+            return self.delete(Step::AfterListenerCleaned, Kind::AutoscalingListener, listener.metadata.key());
+        }
+        if own.or(stray).is_some() {
+            return self.incomplete(o);
+        }
+        let sets: Vec<&Arc<EphemeralRunnerSet>> = o.caches.runner_sets(&self.key).collect();
+        if !sets.is_empty() {
+            self.doomed = sets.iter().filter(|s| !s.metadata.is_deleting()).map(|s| s.metadata.key()).collect();
+            return self.clean_next_runner_set(o);
+        }
+        if self.scale_set_id().is_none() {
+            return self.cleaned(o);
+        }
+        self.with_client(Purpose::Delete)
+    }
+
+    pub(super) fn clean_next_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.doomed.pop() {
+            Some(key) => self.delete(Step::AfterRunnerSetCleaned, Kind::EphemeralRunnerSet, key),
+            None => self.incomplete(o),
+        }
+    }
+
+    /// Something is still there; its disappearance from the cache brings the next pass.
+    pub(super) fn incomplete(&mut self, o: &Observed<'_>) -> Decision {
+        let waits =
+            self.cleaning == Cleaning::Outdated || o.settings.behaviour.ars_delete_wait == ArsDeleteWait::After5s;
+        Decision::End(if waits { Outcome::After(Duration::from_secs(5)) } else { Outcome::Settled })
+    }
+
+    pub(super) fn fail_cleaning(&mut self, o: &mut Observed<'_>, error: Str) -> Decision {
+        self.fail(o, ("Failed to clean up resources during deletion", "Cleanup"), error)
+    }
+
+    pub(super) fn after_scale_set_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
+        if let Err(e) = o.take_reply().into_service() {
+            let gone = e.service().is_some_and(|e| e.status == 404);
+            if !(gone && o.settings.behaviour.ars_scale_set_gone == ScaleSetGone::Fine) {
+                o.error("Failed to delete runner scale set", e.text());
+                return self.fail_cleaning(o, e.text());
+            }
+        }
+        let annotations = vec![(names::SCALE_SET_ID.into(), None)];
+        self.patch(Step::AfterScaleSetIdRemoved, Patch { annotations, ..Patch::default() })
+    }
+
+    pub(super) fn cleaned(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.cleaning {
+            Cleaning::Outdated => Decision::End(Outcome::Settled),
+            Cleaning::Deletion => self.remove_protection(o),
+        }
+    }
+
+    /// The id in the annotation, if it is one.
+    pub(super) fn scale_set_id(&self) -> Option<ScaleSetId> {
+        let text = self.ars().metadata.annotation(names::SCALE_SET_ID)?;
+        text.parse().ok().filter(|id| *id > 0).map(ScaleSetId)
+    }
+}
