@@ -11,6 +11,8 @@
 //! Reading order: [`release`], [`behaviour`] (what differs between releases) → [`call`], [`caches`], [`reconcile`] (the
 //! contract) → the reconcilers → the listener.
 
+pub mod autoscaling_listener;
+pub mod autoscaling_runner_set;
 pub mod behaviour;
 pub mod caches;
 pub mod call;
