@@ -292,7 +292,7 @@ pub enum ServiceOk {
     },
     /// E1 (nothing found: `None`), E2, E3, E4.
     ScaleSet(Option<Arc<ScaleSetInfo>>),
-    /// E6.
+    /// E6; group 0 when no group has that name (an empty list is not a refusal).
     Group(GroupId),
     /// E7, E8.
     Session(Arc<Session>),
@@ -334,6 +334,8 @@ pub enum ServiceOk {
     },
     /// RunnerPoll: a job, which is running from now on.
     Job(Arc<JobOrder>),
+    /// RunnerPoll or RunnerRenew of a busy runner: the job was cancelled and is to be stopped (`JobCancellation`).
+    CancelJob(JobId),
 }
 
 /// A body that cannot be used.

@@ -27,7 +27,8 @@ impl Time {
     }
     /// This time plus `d`; saturates at [`Time::NEVER`].
     pub const fn after(self, d: Duration) -> Time {
-        Time(self.0.saturating_add(d.as_micros() as u64))
+        let micros = d.as_micros();
+        Time(self.0.saturating_add(if micros > u64::MAX as u128 { u64::MAX } else { micros as u64 }))
     }
     /// How long after `earlier` this is; zero if it is not after it.
     pub const fn since(self, earlier: Time) -> Duration {
@@ -100,5 +101,6 @@ mod tests {
         assert_eq!(Time::parse_rfc3339("2030-01-01T01:02:03Z"), Some(t.truncated()));
         assert_eq!(t.to_string(), "t+1:02:03.456");
         assert_eq!(Time::NEVER.after(Duration::from_secs(1)), Time::NEVER);
+        assert_eq!(Time::ZERO.after(Duration::MAX), Time::NEVER, "an endless wait never comes due");
     }
 }
