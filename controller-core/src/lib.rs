@@ -17,8 +17,11 @@ pub mod behaviour;
 pub mod caches;
 pub mod call;
 pub mod client;
+mod client_build;
 pub mod credentials;
 pub mod demand;
+pub mod ephemeral_runner;
+pub mod ephemeral_runner_set;
 pub mod hashes;
 pub mod labels;
 pub mod listener_config;
@@ -29,6 +32,9 @@ pub mod scaler;
 pub mod throttle;
 pub mod triggers;
 pub mod workqueue;
+
+#[cfg(test)]
+mod test_world;
 
 pub use behaviour::Behaviour;
 pub use release::Release;

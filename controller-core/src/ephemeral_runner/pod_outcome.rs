@@ -1,0 +1,451 @@
+//! What the state of the pod means for its runner.
+//!
+//! Source: arc-controllers.md §5.4, §5.5, §5.6; recorded: b_exit_codes, a_delete, b_kube_mode. The runner container's exit
+//! code is what decides; never looks at image pulls or scheduling, but to say so on the runner (`next`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_api::crd::{Condition, EphemeralRunnerSet, ErPhase, FailureMark};
+use arc_api::kube::ErStatusPatch;
+use arc_api::meta::Key;
+use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
+use arc_api::service::{Op, ServiceOk};
+use arc_api::{Duration, Kind, Str};
+
+use super::pod_create::without;
+use super::{ErPass, NO_PHASE, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled};
+use crate::behaviour::{
+    ErBackoff, ExitWithJob, ExitZero, InitFailure, Outdated, PodExists, PodFailed, ReadySource, RegistrationCheck,
+    StuckPod, UsedJit,
+};
+use crate::call::Reply;
+use crate::reconcile::{Decision, Observed};
+
+/// Exit code of a runner whose version the service refuses.
+const DEPRECATED: i32 = 7;
+/// How long after its grace period a pod may stay Terminating before its runner is given up.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// Between two looks at the name of a pod that is not ours.
+const FOREIGN_WAIT: Duration = Duration::from_secs(30);
+/// Between two looks at the registration of an idle runner.
+const CHECK_EVERY: u64 = 600;
+/// Between a registration found gone and the confirmation, and the span after each tenth minute in which a look is due.
+const CHECK_AGAIN: Duration = Duration::from_secs(30);
+/// Condition of the corrected controller: the service did not know the runner when it was last asked.
+const UNREGISTERED: &str = "Unregistered";
+
+/// What an inspection remembers between its calls.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// The pod that ended.
+    pub(super) pod: Option<Arc<Pod>>,
+    /// Why, in the corrected controller's words.
+    why: Option<(&'static str, Str)>,
+}
+
+impl ErPass {
+    pub(super) fn inspect(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        let behaviour = &o.settings.behaviour;
+        let foreign = pod.metadata.controller().is_none_or(|owner| owner.uid != self.uid());
+        if foreign && behaviour.er_pod_exists == PodExists::CheckOwner {
+            return self.report_foreign(o, "ForeignPod", "a pod of another owner has this runner's name");
+        }
+        let cs = pod.status.container(RUNNER_CONTAINER);
+        let exit = cs.and_then(|cs| cs.state.exit_code());
+        if pod.metadata.is_deleting() && exit.is_none() && behaviour.er_stuck_pod == StuckPod::Replaced {
+            let grace = Duration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(30).max(0) as u64);
+            let deadline = pod.metadata.deletion_timestamp.unwrap_or(o.now).after(grace).after(STUCK_AFTER);
+            if deadline <= o.now {
+                o.info("The runner pod stays Terminating. Deleting the ephemeral runner");
+                return self.delete_runner(Step::AfterRunnerDeleted);
+            }
+            self.wake_at(deadline, o.now);
+        }
+        if pod.status.phase == PodPhase::Failed && behaviour.er_pod_failed == PodFailed::First {
+            return match exit {
+                Some(code) => self.ended(o, pod, code),
+                None => self.fail_or_delete(o, pod),
+            };
+        }
+        if init_failed(pod, behaviour.er_init_failure, exit.is_some()) {
+            return self.fail_or_delete(o, pod);
+        }
+        match (cs, exit) {
+            (Some(_), Some(code)) => self.ended(o, pod, code),
+            (Some(cs), None) if never_gets_its_secret(cs) && self.lost_its_secret(o) => self.fail_pod(o, pod),
+            (Some(_), None) if pod.status.phase == PodPhase::Failed && pod.status.reason == "Evicted" => {
+                self.fail_pod(o, pod)
+            }
+            (Some(_), None) => self.mirror(o, pod),
+            (None, _) => self.rest(),
+        }
+    }
+
+    fn lost_its_secret(&self, o: &Observed<'_>) -> bool {
+        self.secret.is_none() && o.settings.behaviour.er_used_jit == UsedJit::Replaced
+    }
+
+    /// The runner container ended with `code`.
+    fn ended(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>, code: i32) -> Decision {
+        match (code, o.settings.behaviour.outdated) {
+            (0, _) => self.exit_zero(o, pod),
+            (DEPRECATED, Outdated::TearsDown) => {
+                o.info("Ephemeral runner is outdated");
+                self.mark(ErPhase::Outdated, "Outdated", "Runner is deprecated".into())
+            }
+            (DEPRECATED, Outdated::Reported) => {
+                self.outcome.why = Some((OUTDATED, "the service refuses the version of the runner".into()));
+                self.fail_or_delete(o, pod)
+            }
+            _ => self.fail_or_delete(o, pod),
+        }
+    }
+
+    fn exit_zero(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        let behaviour = &o.settings.behaviour;
+        let recorded = self.runner().status.failures.as_ref().is_some_and(|f| f.contains_key(&pod.metadata.uid));
+        let ask = match behaviour.er_exit_zero {
+            ExitZero::Succeeded => false,
+            ExitZero::Delete => return self.delete_runner(Step::AfterRunnerDeleted),
+            ExitZero::AskService => true,
+            ExitZero::Verified if recorded => return self.fail_pod(o, pod),
+            ExitZero::Verified => !self.has_job(behaviour),
+        };
+        if !ask {
+            return self.mark_succeeded(o);
+        }
+        self.outcome.pod = Some(pod.clone());
+        let id = self.runner().status.runner_id;
+        self.service(Purpose::AskFinished, Op::GetRunner(id))
+    }
+
+    pub(super) fn after_finished_asked(&mut self, o: &mut Observed<'_>, reply: Reply) -> Decision {
+        match reply.into_service() {
+            Ok(ServiceOk::Runner(None)) => self.mark_succeeded(o),
+            Err(e) if is_runner_unknown(&e) => self.mark_succeeded(o),
+            Err(e) => fail(o, "Failed to get runner", &e),
+            Ok(_) => {
+                let Some(pod) = self.outcome.pod.clone() else { return settled() };
+                if o.settings.behaviour.er_exit_zero == ExitZero::Verified {
+                    let message = "the runner exited 0 but is still registered: it never served a job";
+                    self.outcome.why = Some(("NoJobServed", message.into()));
+                }
+                self.fail_pod(o, &pod)
+            }
+        }
+    }
+
+    fn mark_succeeded(&mut self, o: &mut Observed<'_>) -> Decision {
+        o.info("Ephemeral runner has finished successfully, removing it");
+        let verified = o.settings.behaviour.er_exit_zero == ExitZero::Verified;
+        let want = ErStatusPatch {
+            phase: Some(ErPhase::Succeeded),
+            ready: verified.then_some(false),
+            ended_generation: verified.then(|| self.set_generation(o)),
+            ..ErStatusPatch::default()
+        };
+        self.patch_status(Step::AfterStatusWritten, want)
+    }
+
+    /// The generation of the set's spec as this pass sees it: which demand the runner ended under.
+    fn set_generation(&self, o: &Observed<'_>) -> i64 {
+        let Some(owner) = self.runner().metadata.controller() else { return 0 };
+        let key = Key::new(self.key.namespace.clone(), owner.name.clone());
+        o.caches.get::<EphemeralRunnerSet>(&key).map_or(0, |set| set.metadata.generation)
+    }
+
+    /// A runner with a job is given up; one without gets another pod.
+    fn fail_or_delete(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        let behaviour = &o.settings.behaviour;
+        if behaviour.er_exit_with_job == ExitWithJob::DeleteRunner && self.has_job(behaviour) {
+            o.error("Ephemeral runner has a job assigned, but the pod has failed. Deleting it", "");
+            return self.delete_runner(Step::AfterRunnerWithJobDeleted);
+        }
+        self.fail_pod(o, pod)
+    }
+
+    pub(super) fn after_runner_with_job_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
+        match o.take_reply().into_kube() {
+            Ok(_) => {
+                let id = self.runner().status.runner_id;
+                self.service(Purpose::RemoveBestEffort, Op::RemoveRunner(id))
+            }
+            Err(e) => fail(o, "Failed to delete ephemeral runner", &e),
+        }
+    }
+
+    pub(super) fn after_best_effort(&mut self, o: &mut Observed<'_>, reply: Reply) -> Decision {
+        if let Err(e) = reply.into_service() {
+            o.error("Failed to remove the runner from the service", e.text());
+        }
+        settled()
+    }
+
+    /// The pod is deleted and the failure counted. Releases delete first, so that the pod's event can overtake the count
+    /// (Q-BACKOFF-BYPASS); the corrected controller counts first.
+    pub(super) fn fail_pod(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        self.outcome.pod = Some(pod.clone());
+        if o.settings.behaviour.er_backoff != ErBackoff::TableAfterPod {
+            if !pod.metadata.is_deleting() {
+                o.info("Deleting the failed ephemeral runner pod");
+                return self.delete_object(Step::AfterFailedPodDeleted, Kind::Pod, self.key.clone());
+            }
+            return self.record_failure(o, pod);
+        }
+        if self.runner().status.failures.as_ref().is_some_and(|f| f.contains_key(&pod.metadata.uid)) {
+            return self.remove_used(o);
+        }
+        self.record_failure(o, pod)
+    }
+
+    fn record_failure(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        let backoff = o.settings.behaviour.er_backoff;
+        let mark = match backoff {
+            ErBackoff::None => FailureMark::Happened(true),
+            ErBackoff::LostWakeup | ErBackoff::Table | ErBackoff::TableAfterPod => FailureMark::At(o.now.truncated()),
+        };
+        let (mut reason, mut message) = (pod.status.reason.clone(), pod.status.message.clone());
+        let mut want = ErStatusPatch::default();
+        if backoff == ErBackoff::TableAfterPod {
+            // The phase tells of a pod; this one is over (Q-PHASE-NOT-RESET).
+            want.phase = Some(NO_PHASE);
+            (reason, message) = self.why_failed(pod);
+            if reason == OUTDATED {
+                want.conditions = Some(self.with_condition(OUTDATED, &reason, &message));
+            }
+        }
+        want.failures = Some(BTreeMap::from([(pod.metadata.uid, mark)]));
+        want.ready = Some(false);
+        want.reason = Some(reason);
+        want.message = Some(message);
+        self.patch_status(Step::AfterFailureRecorded, want)
+    }
+
+    fn with_condition(&self, type_: &str, reason: &Str, message: &Str) -> Arc<[Condition]> {
+        let condition =
+            Condition { type_: type_.into(), status: true, reason: reason.clone(), message: message.clone() };
+        without(&self.runner().status.conditions, type_).iter().cloned().chain([condition]).collect()
+    }
+
+    /// Reason and message of an end, from whoever knows best.
+    fn why_failed(&mut self, pod: &Pod) -> (Str, Str) {
+        if let Some((reason, message)) = self.outcome.why.take() {
+            return (reason.into(), message);
+        }
+        if !pod.status.reason.is_empty() {
+            return (pod.status.reason.clone(), pod.status.message.clone());
+        }
+        let containers = pod.status.container_statuses.iter().chain(&pod.status.init_container_statuses);
+        let mut ends = containers.filter_map(|c| match &c.state {
+            ContainerState::Terminated(end) if end.exit_code != 0 => Some((c, end)),
+            ContainerState::Terminated(_) | ContainerState::Waiting { .. } | ContainerState::Running { .. } => None,
+        });
+        match ends.next() {
+            Some((c, end)) => {
+                let text = arc_api::format_smolstr!("container {} ended with code {}", c.name, end.exit_code);
+                (if end.reason.is_empty() { "Error".into() } else { end.reason.clone() }, text)
+            }
+            None => ("PodFailed".into(), Str::default()),
+        }
+    }
+
+    pub(super) fn after_failure_recorded(&mut self, o: &mut Observed<'_>) -> Decision {
+        if let Err(e) = self.adopt(o) {
+            return fail(o, "Failed to update ephemeral runner status: failed attempts", &e);
+        }
+        match o.settings.behaviour.er_backoff {
+            ErBackoff::TableAfterPod => self.remove_used(o),
+            ErBackoff::None | ErBackoff::LostWakeup | ErBackoff::Table => self.rest(),
+        }
+    }
+
+    /// The pod may have presented its registration to the service: no other pod may present it again.
+    fn remove_used(&mut self, o: &mut Observed<'_>) -> Decision {
+        if o.settings.behaviour.er_used_jit == UsedJit::Replaced && self.secret.is_some() {
+            let id = self.secret_runner_id().unwrap_or(self.runner().status.runner_id);
+            return self.service(Purpose::RemoveUsed, Op::RemoveRunner(id));
+        }
+        self.delete_failed_pod(o)
+    }
+
+    pub(super) fn delete_failed_pod(&mut self, _o: &mut Observed<'_>) -> Decision {
+        match &self.outcome.pod {
+            Some(pod) if !pod.metadata.is_deleting() => {
+                self.delete_object(Step::AfterFailedPodDeleted, Kind::Pod, self.key.clone())
+            }
+            Some(_) | None => self.rest(),
+        }
+    }
+
+    pub(super) fn after_failed_pod_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
+        match o.take_reply().into_kube() {
+            Err(e) if !e.is_not_found() => fail(o, "Failed to delete runner pod", &e),
+            Ok(_) | Err(_) => match (o.settings.behaviour.er_backoff, self.outcome.pod.clone()) {
+                (ErBackoff::None | ErBackoff::LostWakeup | ErBackoff::Table, Some(pod)) => self.record_failure(o, &pod),
+                (_, _) => self.rest(),
+            },
+        }
+    }
+
+    /// Phase, reason and message; then the registration is removed.
+    pub(super) fn mark(&mut self, phase: ErPhase, reason: &'static str, message: Str) -> Decision {
+        let want = ErStatusPatch {
+            phase: Some(phase),
+            reason: Some(reason.into()),
+            message: Some(message),
+            ..ErStatusPatch::default()
+        };
+        self.patch_status(Step::AfterMarked, want)
+    }
+
+    pub(super) fn after_marked(&mut self, o: &mut Observed<'_>) -> Decision {
+        if let Err(e) = self.adopt(o) {
+            return fail(o, "Failed to update ephemeral runner status", &e);
+        }
+        let id = self.runner().status.runner_id;
+        self.service(Purpose::RemoveMarked, Op::RemoveRunner(id))
+    }
+
+    pub(super) fn after_marked_removed(&mut self, o: &mut Observed<'_>, reply: Reply) -> Decision {
+        match reply.into_service() {
+            Ok(_) => settled(),
+            Err(e) => fail(o, "Failed to remove the runner from the service", &e),
+        }
+    }
+
+    /// Phase and readiness follow the pod while its runner container has not ended (arc-controllers.md §5.5).
+    fn mirror(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        let behaviour = &o.settings.behaviour;
+        let status = &self.runner().status;
+        let phase = match pod.status.phase {
+            PodPhase::Pending => ErPhase::Pending,
+            PodPhase::Running => ErPhase::Running,
+            PodPhase::Succeeded | PodPhase::Failed | PodPhase::Unknown => return self.rest(),
+        };
+        let ready = match behaviour.er_ready {
+            ReadySource::StickyPhase => status.ready || phase == ErPhase::Running,
+            ReadySource::Condition => pod.status.is_ready(),
+        };
+        let (mut reason, mut message) = (pod.status.reason.clone(), pod.status.message.clone());
+        let mut changed = phase != status.phase || ready != status.ready;
+        if behaviour.er_used_jit == UsedJit::Replaced {
+            if let Some((waits, why)) = waits_in_vain(pod) {
+                (reason, message) = (waits.clone(), why.clone());
+            }
+            changed |= reason != status.reason || message != status.message;
+        }
+        if !changed {
+            return self.check_registration(o, pod);
+        }
+        let want = ErStatusPatch {
+            phase: Some(phase),
+            ready: Some(ready),
+            reason: Some(reason),
+            message: Some(message),
+            ..ErStatusPatch::default()
+        };
+        self.patch_status(Step::AfterStatusWritten, want)
+    }
+
+    /// An idle runner whose registration vanished looks healthy for ever (registrations-lost-in-outage).
+    fn check_registration(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
+        let behaviour = &o.settings.behaviour;
+        let idle = self.runner().status.phase == ErPhase::Running && !self.has_job(behaviour);
+        let ready = pod.status.conditions.iter().find(|c| c.type_ == PodConditionType::Ready && c.status);
+        let Some(since) = ready.map(|c| c.last_transition_time).filter(|_| idle) else { return self.rest() };
+        if behaviour.er_registration_check == RegistrationCheck::Never {
+            return self.rest();
+        }
+        let age = o.now.since(since);
+        let suspected = self.runner().status.conditions.iter().any(|c| c.type_ == UNREGISTERED);
+        let into = age.as_secs() % CHECK_EVERY;
+        if suspected || (age.as_secs() >= CHECK_EVERY && into < CHECK_AGAIN.as_secs()) {
+            self.outcome.pod = Some(pod.clone());
+            let id = self.runner().status.runner_id;
+            return self.service(Purpose::CheckIdle, Op::GetRunner(id));
+        }
+        self.wake_at(o.now.truncated().after(Duration::from_secs(CHECK_EVERY - into)), o.now);
+        self.rest()
+    }
+
+    pub(super) fn after_idle_checked(&mut self, o: &mut Observed<'_>, reply: Reply) -> Decision {
+        let conditions = self.runner().status.conditions.clone();
+        let suspected = conditions.iter().any(|c| c.type_ == UNREGISTERED);
+        let gone = match reply.into_service() {
+            Ok(ServiceOk::Runner(None)) => true,
+            Ok(_) => false,
+            Err(e) if is_runner_unknown(&e) => true,
+            // Only a confirmed 404 says that it is gone; an outage says nothing.
+            Err(_) => return after(CHECK_AGAIN),
+        };
+        let (reason, message) = (Str::from(UNREGISTERED), Str::from("the service does not know this runner"));
+        match (gone, suspected) {
+            (true, true) => {
+                let Some(pod) = self.outcome.pod.clone() else { return settled() };
+                self.outcome.why = Some((UNREGISTERED, message));
+                self.fail_pod(o, &pod)
+            }
+            (true, false) => {
+                self.wake = Some(CHECK_AGAIN);
+                let conditions = Some(self.with_condition(UNREGISTERED, &reason, &message));
+                self.patch_status(Step::AfterStatusWritten, ErStatusPatch { conditions, ..ErStatusPatch::default() })
+            }
+            (false, true) => {
+                let conditions = Some(without(&conditions, UNREGISTERED));
+                self.patch_status(Step::AfterStatusWritten, ErStatusPatch { conditions, ..ErStatusPatch::default() })
+            }
+            (false, false) => {
+                self.wake = Some(Duration::from_secs(CHECK_EVERY - CHECK_AGAIN.as_secs()));
+                self.rest()
+            }
+        }
+    }
+
+    /// An object of somebody else has our name: say so and look again (Q-FOREIGN-POD).
+    pub(super) fn report_foreign(
+        &mut self,
+        _o: &Observed<'_>,
+        reason: &'static str,
+        message: &'static str,
+    ) -> Decision {
+        self.wake = Some(FOREIGN_WAIT);
+        if self.runner().status.reason == reason {
+            return self.rest();
+        }
+        let want =
+            ErStatusPatch { reason: Some(reason.into()), message: Some(message.into()), ..ErStatusPatch::default() };
+        self.patch_status(Step::AfterStatusWritten, want)
+    }
+}
+
+/// Whether an init container ended badly, as far as the release looks.
+fn init_failed(pod: &Pod, switch: InitFailure, runner_ended: bool) -> bool {
+    let sidecar = |name: &Str| {
+        let spec = pod.spec.init_containers.iter().find(|c| c.name == *name);
+        spec.is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
+    };
+    let failed = |c: &ContainerStatus| c.state.exit_code().is_some_and(|code| code != 0);
+    let mut bad = pod.status.init_container_statuses.iter().filter(|c| failed(c));
+    match switch {
+        InitFailure::Ignored => false,
+        InitFailure::Handled => bad.next().is_some(),
+        InitFailure::HandledExceptSidecars => !runner_ended && bad.any(|c| !sidecar(&c.name)),
+    }
+}
+
+/// The container cannot be made, and waits.
+fn never_gets_its_secret(cs: &ContainerStatus) -> bool {
+    matches!(&cs.state, ContainerState::Waiting { reason, .. } if reason == "CreateContainerConfigError")
+}
+
+/// Why a container waits, if it is not just starting.
+fn waits_in_vain(pod: &Pod) -> Option<(&Str, &Str)> {
+    let containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    containers
+        .filter_map(|c| match &c.state {
+            ContainerState::Waiting { reason, message } => Some((reason, message)),
+            ContainerState::Running { .. } | ContainerState::Terminated(_) => None,
+        })
+        .find(|(reason, _)| !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing"))
+}

@@ -1,0 +1,223 @@
+//! The corrected controller's comparison: every pass, by level, with nothing counted twice and nothing forgotten.
+//!
+//! **Never** trusts the cache for a change: before it creates or removes, it lists the runners at the server, so neither a
+//! cache that lags nor a reply that was lost makes two where one is wanted (Q-STALE-EMPTY-LIST-DUP). What a pass must know of
+//! earlier ones stands in the objects. Source: DESIGN.md §4; field-bugs.md, *Correct controller*.
+//!
+//! * A runner that ended with its job counts until the set's spec changes, which is the listener's answer to that end: no
+//!   surplus runner per batch (Q-PATCHID-NOCREATE-OVERSCALE).
+//! * A runner that is Failed or Outdated counts for nothing and is swept.
+//! * Until the API accepted a pod of the template, and while it refuses one, a single runner is the probe.
+
+use std::sync::Arc;
+
+use arc_api::crd::{Condition, Conditions, EphemeralRunner, ErPhase};
+use arc_api::kube::{KubeOk, KubeRequest};
+use arc_api::pod::{Pod, PodConditionType};
+use arc_api::{Duration, Kind, Str, Time};
+
+use super::classify::Census;
+use super::scale::{has_job, is_useless};
+use super::{ErsPass, Step, TEMPLATE_REJECTED, fail, own_runners};
+use crate::behaviour::{Behaviour, ErsScaleDown, FailedCounts, TemplateProbe};
+use crate::ephemeral_runner::{OUTDATED, POD_REJECTED};
+use crate::labels::SCALE_SET_NAME;
+use crate::reconcile::{Decision, Observed};
+
+/// A pod that was ready this long has proved that the service accepts its version.
+const PROVED_AFTER: Duration = Duration::from_secs(60);
+/// How often a probe without a verdict is looked at: as old as it is, within these limits.
+const PROBE_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// One look at the runners, by what they are worth.
+#[derive(Clone, Debug, Default)]
+struct View {
+    census: Census,
+    /// Ended with their job under the present spec.
+    held: Vec<Arc<EphemeralRunner>>,
+    /// Over for good.
+    spent: Vec<Arc<EphemeralRunner>>,
+    /// Not over, without a job.
+    idle: i32,
+}
+
+impl View {
+    fn of<'a>(
+        runners: impl Iterator<Item = &'a Arc<EphemeralRunner>> + Clone,
+        generation: i64,
+        behaviour: &Behaviour,
+    ) -> View {
+        let mut view = View { census: Census::of(runners.clone()), ..View::default() };
+        for runner in runners.filter(|r| !r.metadata.is_deleting()) {
+            match runner.status.phase {
+                ErPhase::Succeeded if is_held(runner, generation) => view.held.push(runner.clone()),
+                ErPhase::Failed if behaviour.ers_failed_counts == FailedCounts::Counted => {}
+                ErPhase::Succeeded | ErPhase::Failed | ErPhase::Outdated => view.spent.push(runner.clone()),
+                ErPhase::Running | ErPhase::Pending | ErPhase::Empty => {
+                    view.idle += i32::from(!has_job(runner, behaviour));
+                    view.census.blocked +=
+                        i32::from(runner.status.phase != ErPhase::Running && runner.status.rejections > 0);
+                }
+            }
+        }
+        if behaviour.ers_failed_counts == FailedCounts::NotCounted {
+            view.census.failed = 0;
+        }
+        view
+    }
+    /// Runners that are or will be able to serve, refused ones included: they keep trying.
+    fn alive(&self) -> i32 {
+        self.census.total()
+    }
+}
+
+/// Whether the listener has not answered yet for the end of this runner.
+fn is_held(runner: &EphemeralRunner, generation: i64) -> bool {
+    runner.status.ended_generation > 0 && runner.status.ended_generation >= generation
+}
+
+/// What the runners and their pods say about the template.
+struct Verdict {
+    conditions: Conditions,
+    /// At most one idle runner.
+    probing: bool,
+    wake: Option<Duration>,
+}
+
+impl ErsPass {
+    pub(super) fn level(&mut self, o: &mut Observed<'_>) -> Decision {
+        let behaviour = o.settings.behaviour.clone();
+        let set = self.set().clone();
+        let view =
+            View::of(o.caches.runners(&self.key).collect::<Vec<_>>().into_iter(), set.metadata.generation, &behaviour);
+        let verdict = self.verdict(o, &behaviour);
+        self.conditions = Some(verdict.conditions);
+        self.wake = verdict.wake;
+        let room = if verdict.probing { (1 - view.idle).max(0) } else { i32::MAX };
+        let replicas = set.spec.replicas;
+        let short = (replicas - view.alive() - view.held.len() as i32).max(0);
+        let surplus = if may_remove(set.spec.patch_id, &behaviour) { view.alive() - replicas } else { 0 };
+        let settled = view.alive() >= replicas;
+        self.census = view.census;
+        self.sweep = view.spent;
+        if settled {
+            self.sweep.extend(view.held);
+        }
+        self.sweep.reverse();
+        if short.min(room) > 0 || surplus > 0 {
+            let labels = set.metadata.label(SCALE_SET_NAME).map(|name| (SCALE_SET_NAME.into(), name.clone()));
+            let namespace = Some(self.key.namespace.clone());
+            let labels = labels.into_iter().collect();
+            return self.call(Step::AfterListed, KubeRequest::List { kind: Kind::EphemeralRunner, namespace, labels });
+        }
+        self.report(o)
+    }
+
+    pub(super) fn after_listed(&mut self, o: &mut Observed<'_>) -> Decision {
+        let items = match o.take_reply().into_kube() {
+            Ok(KubeOk::List { items, .. }) => items,
+            Ok(_) => Vec::new(),
+            Err(e) => return fail(o, "Failed to list ephemeral runners", &e),
+        };
+        let behaviour = o.settings.behaviour.clone();
+        let set = self.set().clone();
+        let runners = own_runners(&items, &set);
+        let view = View::of(runners.iter(), set.metadata.generation, &behaviour);
+        let probing = self.verdict(o, &behaviour).probing;
+        let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
+        let replicas = set.spec.replicas;
+        let short = replicas - view.alive() - view.held.len() as i32;
+        if short.min(room) > 0 {
+            return self.create(o, short.min(room));
+        }
+        let surplus = view.alive() - replicas;
+        if surplus > 0 && may_remove(set.spec.patch_id, &behaviour) {
+            let mut candidates = Census::idle_first(runners.iter());
+            // Stable, and the next one is last: runners that cannot serve go before those that can.
+            candidates.sort_by_key(|r| is_useless(r));
+            return self.remove_idle(o, candidates, surplus);
+        }
+        self.report(o)
+    }
+
+    fn verdict(&self, o: &Observed<'_>, behaviour: &Behaviour) -> Verdict {
+        let old = &self.set().status.conditions;
+        if behaviour.ers_probe == TemplateProbe::None {
+            return Verdict { conditions: old.clone(), probing: false, wake: None };
+        }
+        let state = |type_: &str| old.iter().find(|c| c.type_ == type_);
+        let alive = || o.caches.runners(&self.key).filter(|r| !r.metadata.is_deleting());
+        let mut wake = None;
+
+        let refused = alive().find(|r| r.status.rejections > 0 && r.status.reason == POD_REJECTED);
+        let template = match (refused, state(TEMPLATE_REJECTED)) {
+            (Some(r), _) => Some(condition(TEMPLATE_REJECTED, true, POD_REJECTED, r.status.message.clone())),
+            (None, Some(known)) if !known.status => Some(known.clone()),
+            (None, _) if alive().any(|r| is_accepted(o, r)) => {
+                Some(condition(TEMPLATE_REJECTED, false, "PodAccepted", Str::default()))
+            }
+            (None, known) => known.cloned(),
+        };
+        let undecided = template.as_ref().is_none_or(|c| c.status);
+        if undecided && let Some(probe) = alive().filter(|r| !r.status.phase.is_done()).map(|r| age(o.now, r)).min() {
+            wake = Some(probe.clamp(PROBE_WAIT.0, PROBE_WAIT.1));
+        }
+
+        let suspect = alive().find(|r| is_outdated(o, r, behaviour));
+        let outdated = match (suspect, state(OUTDATED)) {
+            (Some(r), _) => {
+                let message = r.status.conditions.iter().find(|c| c.type_ == OUTDATED).map(|c| c.message.clone());
+                Some(condition(OUTDATED, true, OUTDATED, message.unwrap_or_default()))
+            }
+            (None, Some(_)) if alive().any(|r| is_proved(o, r, behaviour)) => None,
+            (None, known) => known.cloned(),
+        };
+        if outdated.is_some() {
+            wake = Some(wake.map_or(PROBE_WAIT.1, |w: Duration| w.min(PROBE_WAIT.1)));
+        }
+
+        let probing = undecided || outdated.is_some();
+        let others = old.iter().filter(|c| c.type_ != TEMPLATE_REJECTED && c.type_ != OUTDATED).cloned();
+        let list: Vec<Condition> = others.chain(template).chain(outdated).collect();
+        let conditions = if *list == **old { old.clone() } else { list.into() };
+        Verdict { conditions, probing, wake }
+    }
+}
+
+fn may_remove(patch_id: i64, behaviour: &Behaviour) -> bool {
+    patch_id == 0 || behaviour.ers_scale_down == ErsScaleDown::AnyPatch
+}
+
+fn condition(type_: &str, status: bool, reason: &str, message: Str) -> Condition {
+    Condition { type_: type_.into(), status, reason: reason.into(), message }
+}
+
+fn age(now: Time, runner: &EphemeralRunner) -> Duration {
+    now.since(runner.metadata.creation_timestamp)
+}
+
+/// The API took a pod of this runner.
+fn is_accepted(o: &Observed<'_>, runner: &EphemeralRunner) -> bool {
+    runner.status.phase != ErPhase::Empty || pod_of(o, runner).is_some()
+}
+
+fn pod_of<'a>(o: &'a Observed<'_>, runner: &EphemeralRunner) -> Option<&'a Arc<Pod>> {
+    let pod = o.caches.get::<Pod>(&runner.metadata.key())?;
+    pod.metadata.controller().is_some_and(|owner| owner.uid == runner.metadata.uid).then_some(pod)
+}
+
+/// The service took this runner's version: it has a job, or has been up for a minute.
+fn is_proved(o: &Observed<'_>, runner: &EphemeralRunner, behaviour: &Behaviour) -> bool {
+    let since = pod_of(o, runner).and_then(|pod| {
+        pod.status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == PodConditionType::Ready && c.status)
+            .map(|c| c.last_transition_time)
+    });
+    has_job(runner, behaviour) || since.is_some_and(|t| o.now.since(t) >= PROVED_AFTER)
+}
+
+fn is_outdated(o: &Observed<'_>, runner: &EphemeralRunner, behaviour: &Behaviour) -> bool {
+    runner.status.conditions.iter().any(|c| c.type_ == OUTDATED && c.status) && !is_proved(o, runner, behaviour)
+}

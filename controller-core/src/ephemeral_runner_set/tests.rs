@@ -1,0 +1,1 @@
+//! The set reconciler against reaction vectors and recorded sequences.
