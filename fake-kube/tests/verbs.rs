@@ -51,7 +51,10 @@ fn generated_names_are_cut_and_drawn_from_the_alphabet() {
     assert_ne!(one.meta().name, two.meta().name);
     assert_eq!(one.meta().generate_name.as_deref(), Some(base.as_str()));
     let status = s.refused(KubeRequest::Create(config_map("").into()));
-    assert_eq!(status.message, "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required");
+    assert_eq!(
+        status.message,
+        "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
+    );
 }
 
 #[test]
@@ -95,7 +98,10 @@ fn a_stale_update_conflicts_and_a_core_kind_without_version_does_not() {
     assert!(status.is_conflict());
     map.metadata.resource_version = 0;
     map.data = Arc::new([("k".into(), "v".into())].into());
-    assert_ne!(s.object(KubeRequest::Update(map.into(), Sub::Main)).meta().resource_version, stored.meta().resource_version);
+    assert_ne!(
+        s.object(KubeRequest::Update(map.into(), Sub::Main)).meta().resource_version,
+        stored.meta().resource_version
+    );
 }
 
 #[test]
@@ -197,10 +203,16 @@ fn json_patches_lose_nothing_and_keep_sixty_four_bits() {
     wire["metadata"].as_object_mut().expect("map").retain(|k, _| k == "name" || k == "namespace");
     let object = json::from_json(Kind::EphemeralRunner, &wire).expect("reads");
     s.ok(KubeRequest::Create(object));
-    let patch = json!({ "status": { "jobRequestId": 9_007_199_254_740_993_i64, "workflowRunId": 9_007_199_254_740_995_i64 } });
+    let patch =
+        json!({ "status": { "jobRequestId": 9_007_199_254_740_993_i64, "workflowRunId": 9_007_199_254_740_995_i64 } });
     s.ok(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::Json(Arc::new(patch)))));
     let patch = json!({ "metadata": { "labels": { "a": "b" } } });
-    let stored = json::to_json(&s.object(patch_of(Kind::EphemeralRunner, "r", Sub::Main, Patch::body(Body::Json(Arc::new(patch))))));
+    let stored = json::to_json(&s.object(patch_of(
+        Kind::EphemeralRunner,
+        "r",
+        Sub::Main,
+        Patch::body(Body::Json(Arc::new(patch))),
+    )));
     assert_eq!(stored["status"]["jobRequestId"], 9_007_199_254_740_993_i64);
     assert_eq!(stored["status"]["workflowRunId"], 9_007_199_254_740_995_i64);
     assert_eq!(stored["spec"]["spec"]["containers"][0]["tty"], true);
@@ -214,7 +226,8 @@ fn failures_merge_by_pod_and_times_lose_their_fraction() {
     let mut fail = |uid, at| {
         let failures = [(Uid(uid), FailureMark::At(at))].into();
         let patch = ErStatusPatch { failures: Some(failures), ..Default::default() };
-        let answer = s.object(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::ErStatus(Box::new(patch)))));
+        let answer =
+            s.object(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::ErStatus(Box::new(patch)))));
         answer.get::<EphemeralRunner>().expect("runner").status.clone()
     };
     fail(1, Time::from_millis(1_900));
@@ -305,14 +318,19 @@ fn an_old_definition_drops_members_it_does_not_know() {
     s.create(runner("r"), T0);
     let job = JobRef { job_request_id: RequestId(1), job_id: Some(JobId(2)), ..JobRef::default() };
     let patch = ErStatusPatch { job: Some(Arc::new(job)), ..Default::default() };
-    let answer = s.object(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::ErStatus(Box::new(patch)))));
+    let answer =
+        s.object(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::ErStatus(Box::new(patch)))));
     let status = &answer.get::<EphemeralRunner>().expect("runner").status;
     assert!(status.has_job_request() && !status.has_job_id());
 
     let failures = [(Uid(1), FailureMark::At(T0))].into();
     let patch = ErStatusPatch { failures: Some(failures), ..Default::default() };
-    let status = s.refused(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::ErStatus(Box::new(patch)))));
-    assert!(status.is_invalid() && status.message.contains("in body must be of type boolean: \"string\""), "{status:?}");
+    let status =
+        s.refused(patch_of(Kind::EphemeralRunner, "r", Sub::Status, Patch::body(Body::ErStatus(Box::new(patch)))));
+    assert!(
+        status.is_invalid() && status.message.contains("in body must be of type boolean: \"string\""),
+        "{status:?}"
+    );
 }
 
 #[test]
@@ -323,7 +341,11 @@ fn a_kind_without_definition_is_not_served_and_a_terminating_one_takes_no_new_ob
     assert!(s.api.watch(&Identity::Admin, Kind::EphemeralRunner, None, T0).is_err());
     let mut s = server(34);
     let crd = Key::new("", "ephemeralrunnersets.actions.github.com");
-    s.ok(KubeRequest::Delete { kind: Kind::CustomResourceDefinition, key: crd.clone(), options: DeleteOptions::default() });
+    s.ok(KubeRequest::Delete {
+        kind: Kind::CustomResourceDefinition,
+        key: crd.clone(),
+        options: DeleteOptions::default(),
+    });
     let status = s.refused(KubeRequest::Create(runner_set("e1").into()));
     assert_eq!(
         status.message,
