@@ -80,7 +80,7 @@ impl GitHub {
     }
 
     /// The number of a credential, from 1 on.
-    fn credential(&mut self, credentials: &Arc<Credentials>) -> u64 {
+    pub(crate) fn credential(&mut self, credentials: &Arc<Credentials>) -> u64 {
         match self.credentials.iter().position(|known| known == credentials) {
             Some(at) => at as u64 + 1,
             None => {
@@ -172,7 +172,9 @@ impl GitHub {
     /// The session of a queue call, if its token and it are alive.
     pub(crate) fn queue(&self, auth: &Auth, id: ScaleSetId, now: Time) -> Result<SessionId, Refusal> {
         let Auth::Queue(token) = auth else { return Err(refuse(&Why::BadToken)) };
-        let session = self.session_of(id).map_or(SessionId(0), |session| session.id);
+        // Nobody acts for a ghost, least of all the owner that closed it.
+        let session =
+            self.session_of(id).filter(|session| !session.is_ghost).map_or(SessionId(0), |session| session.id);
         match self.live_token(*token, TokenKind::Queue, now) {
             Some(record) if session.0 != 0 && record.subject == session.0 => Ok(session),
             _ => Err(refuse(&Why::BadToken)),

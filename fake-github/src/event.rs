@@ -3,7 +3,7 @@
 use arc_api::service::{JobEventKind, JobResult};
 use arc_api::{JobId, MessageId, RunnerId, ScaleSetId, SessionId, Str, Time, Token};
 
-use crate::fault::RuleId;
+use crate::scope::RuleId;
 
 /// One thing that happened. Runner 0 and scale set 0 are none.
 #[derive(Clone, PartialEq, Debug)]

@@ -8,8 +8,8 @@
 //! than knowledge is a knob of [`Profile`].
 //!
 //! Reading order: [`settings`] → [`state`] (the machine and its loop) → [`api`] (routing) → [`auth`], [`scale_sets`],
-//! [`session`], [`queue`], [`jobs`], [`runners`] (one chapter of the service each) → [`stats`] → [`event`] (what an
-//! observer sees) → [`fault`], [`rules`] (how it can be made to misbehave).
+//! [`session`], [`queue`], [`jobs`], [`assign`], [`runners`], [`runner_calls`] (one chapter of the service each) → [`stats`] → [`view`], [`event`] (what an
+//! observer sees) → [`fault`], [`rules`], [`scope`] (how it can be made to misbehave).
 //!
 //! ```
 //! use arc_api::service::{Auth, Op, ServiceOk, ServiceRequest};
@@ -28,6 +28,7 @@
 //! ```
 
 pub mod api;
+pub mod assign;
 pub mod auth;
 mod error;
 pub mod event;
@@ -35,24 +36,26 @@ pub mod fault;
 pub mod jobs;
 pub mod queue;
 pub mod rules;
+pub mod runner_calls;
 pub mod runners;
 pub mod scale_sets;
+pub mod scope;
 pub mod session;
 pub mod settings;
 pub mod state;
 pub mod stats;
 mod table;
 mod timer;
+pub mod view;
 
 pub use auth::{CredentialState, tenant_path};
 pub use event::{EventType, JobEnd, JobReturn, RunnerEnd, ScaleSetEnd, ServiceEvent, SessionEnd, TokenKind};
-pub use fault::{
-    EventFault, EventMode, ExpiryPoint, Firing, JobFault, RuleId, Scope, StaleViews, StatMode, VersionRule, refusal,
-};
+pub use fault::{EventFault, EventMode, ExpiryPoint, JobFault, StaleViews, StatMode, VersionRule, refusal};
 pub use jobs::{Job, JobSpec, JobState};
 pub use rules::{AnswerFault, AnswerRule, LimitKey, OpSet, RateLimit};
 pub use runners::Runner;
 pub use scale_sets::ScaleSet;
+pub use scope::{Firing, RuleId, Scope};
 pub use session::{SessionFault, SessionState};
 pub use settings::{Personality, Profile, Settings, Unfetched};
 pub use state::{GitHub, Outcome, TenantIndex, Ticket};

@@ -10,7 +10,7 @@ use arc_api::service::{
 use arc_api::{Duration, ScaleSetId, Str, Time};
 
 use crate::event::ServiceEvent;
-use crate::fault::{Firing, RuleId, Scope};
+use crate::scope::{Firing, RuleId, Scope};
 use crate::state::GitHub;
 
 /// A set of operations.
@@ -229,6 +229,9 @@ impl GitHub {
     pub(crate) fn intercept(&mut self, request: &ServiceRequest, now: Time) -> Intercepted {
         if self.faults.answers.is_empty() && self.faults.limits.is_empty() {
             return Intercepted::Nothing;
+        }
+        if let Auth::Secret(credentials) = &request.auth {
+            self.credential(credentials);
         }
         let (tenant, set) = self.subject(request);
         let path = tenant.map(|index| self.tenant(index).path.clone());

@@ -237,8 +237,8 @@ impl GitHub {
         Ok(ServiceOk::Done)
     }
 
-    /// Ends a scale set: its session, its message log, its idle registrations; assigned jobs go back to the queue
-    /// (§5.2, INF), running ones go on with their runners.
+    /// Ends a scale set: its session, its message log, its registrations without a job; assigned jobs go back to the
+    /// queue (§5.2, INF), running ones go on, and their registrations with them.
     pub(crate) fn drop_scale_set(&mut self, id: ScaleSetId, why: ScaleSetEnd, now: Time) {
         let Some(set) = self.set(id) else { return };
         let (tenant, name) = (set.tenant, set.name.clone());
@@ -248,8 +248,12 @@ impl GitHub {
             self.tenant_mut(tenant).ghosts.scale_sets.push(ghost);
         }
         self.end_session(id, SessionEnd::ScaleSetDeleted, now);
-        let registered: Vec<RunnerId> =
-            self.runners.iter().filter(|r| r.scale_set == id && r.is_registered).map(|r| r.id).collect();
+        let registered: Vec<RunnerId> = self
+            .runners
+            .iter()
+            .filter(|r| r.scale_set == id && r.is_registered && !r.is_busy())
+            .map(|r| r.id)
+            .collect();
         for runner in registered {
             self.remove_registration(runner, RunnerEnd::ScaleSetDeleted, true, now);
         }

@@ -138,7 +138,7 @@ impl GitHub {
     ) -> Result<(), crate::error::Refusal> {
         let set = self.own_set(auth, id, now)?;
         match &set.session {
-            Some(held) if held.id == session => Ok(()),
+            Some(held) if held.id == session && !held.is_ghost => Ok(()),
             _ => {
                 let status = self.tenant(set.tenant).profile.dead_session_status();
                 Err(refuse(&Why::DeadSession { session, status }))
@@ -222,6 +222,7 @@ impl GitHub {
         let ttl = self.session_ttl(id);
         if let Some(session) = self.set_mut(id).and_then(|set| set.session.as_mut())
             && session.poll.is_none()
+            && !session.is_ghost
         {
             session.deadline = session.last_activity.after(ttl).max(now);
             let deadline = session.deadline;
