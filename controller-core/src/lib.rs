@@ -24,6 +24,7 @@ pub mod ephemeral_runner;
 pub mod ephemeral_runner_set;
 pub mod hashes;
 pub mod labels;
+pub mod listener;
 pub mod listener_config;
 pub mod names;
 pub mod reconcile;

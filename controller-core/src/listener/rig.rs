@@ -1,0 +1,441 @@
+//! A service and an API server small enough to be read at a glance, and a loop that runs a listener against them.
+//!
+//! **Never**: imitates more of GitHub than these tests need; the real imitation is the `fake-github` crate.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arc_api::kube::{Body, KubeOk, Reason, Status};
+use arc_api::service::*;
+use arc_api::{JobId, MessageId, RequestId, RunnerId, ScaleSetId, SessionId, Str, Time, Token};
+
+use super::*;
+use crate::behaviour::Behaviour;
+use crate::call::Transport;
+use crate::{Release, listener_config::ListenerConfig};
+
+const HOLD: u64 = 50;
+const LATENCY: Duration = Duration::from_micros(1);
+
+/// What happens to one attempt.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// Refused with this status.
+    Status(u16),
+    /// Carried out, reply lost.
+    Drop,
+    /// Never answered, not carried out.
+    Hole,
+    /// Carried out, answered after so many seconds.
+    Slow(u64),
+    /// Answered so, not carried out.
+    Answer(ServiceOk),
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Http(AttemptId, Result<ServiceOk, CallError>),
+    Kube(WriteId, Result<KubeOk, CallError>),
+    Terminate,
+    Say(Message),
+    Faults(&'static str, u32, Fault),
+    EndSession,
+}
+
+pub(super) struct Rig {
+    pub(super) listener: Listener,
+    pub(super) now: Time,
+    events: BTreeMap<(Time, u64), Event>,
+    seq: u64,
+    faults: BTreeMap<&'static str, VecDeque<(u32, Fault)>>,
+    /// Status of the next patches: of sets, of runners.
+    kube_faults: BTreeMap<&'static str, VecDeque<Option<Reason>>>,
+    pub(super) held: Option<(SessionId, Time)>,
+    pub(super) queue: BTreeMap<i64, Message>,
+    pub(super) statistics: Option<Statistics>,
+    pub(super) offers: Vec<JobEvent>,
+    /// Requests that somebody else took.
+    pub(super) taken: Vec<i64>,
+    pub(super) admin_life: u64,
+    parked: Option<(AttemptId, MessageId)>,
+    counter: u64,
+    record: Vec<(Time, String)>,
+    pub(super) exited: Option<(i32, Str)>,
+}
+
+pub(super) fn statistics(available: i32, assigned: i32) -> Statistics {
+    Statistics { total_available_jobs: available, total_assigned_jobs: assigned, ..Statistics::default() }
+}
+pub(super) fn event(kind: JobEventKind, request: i64) -> JobEvent {
+    let job = JobInfo {
+        id: JobId(request as u64),
+        request: RequestId(request),
+        display_name: "build".into(),
+        repository: "my-org/app".into(),
+        workflow_ref: "ci.yml@main".into(),
+        workflow_run: 9,
+    };
+    JobEvent { kind, job: Arc::new(job) }
+}
+pub(super) fn offer(request: i64) -> JobEvent {
+    event(JobEventKind::Available, request)
+}
+pub(super) fn assigned(request: i64) -> JobEvent {
+    event(JobEventKind::Assigned, request)
+}
+pub(super) fn started(request: i64) -> JobEvent {
+    event(JobEventKind::Started { runner: RunnerId(5), runner_name: format!("r{request}").into() }, request)
+}
+pub(super) fn completed(request: i64) -> JobEvent {
+    let result = JobResult::Succeeded;
+    event(JobEventKind::Completed { runner: RunnerId(5), runner_name: "r".into(), result }, request)
+}
+pub(super) fn message(id: i64, events: &[JobEvent], statistics: Statistics) -> Message {
+    Message { id: MessageId(id), events: events.to_vec(), statistics }
+}
+pub(super) fn setup(behaviour: Behaviour, min: i32, max: i32) -> Arc<Setup> {
+    Arc::new(Setup {
+        config: ListenerConfig {
+            configure_url: "https://ghes/my-org".into(),
+            credentials: Credentials::Pat("pat".into()),
+            runner_scale_set_id: ScaleSetId(41),
+            runner_scale_set_name: "demo".into(),
+            ephemeral_runner_set_namespace: "arc-runners".into(),
+            ephemeral_runner_set_name: "demo-abcde".into(),
+            max_runners: max,
+            min_runners: min,
+            server_root_ca: Str::default(),
+            metrics: None,
+        },
+        behaviour: Arc::new(behaviour),
+        owner: "demo-listener".into(),
+        listener: Key::new("arc-systems", "demo-listener"),
+        jitter: 7,
+    })
+}
+
+impl Rig {
+    pub(super) fn new(release: Release, min: i32, max: i32) -> Rig {
+        Rig::with(Behaviour::of(release), min, max)
+    }
+    pub(super) fn with(behaviour: Behaviour, min: i32, max: i32) -> Rig {
+        Rig {
+            listener: Listener::new(setup(behaviour, min, max), Time::ZERO),
+            now: Time::ZERO,
+            events: BTreeMap::new(),
+            seq: 0,
+            faults: BTreeMap::new(),
+            kube_faults: BTreeMap::new(),
+            held: None,
+            queue: BTreeMap::new(),
+            statistics: Some(Statistics::default()),
+            offers: Vec::new(),
+            taken: Vec::new(),
+            admin_life: 1_000_000,
+            parked: None,
+            counter: 0,
+            record: Vec::new(),
+            exited: None,
+        }
+    }
+    /// The next `times` attempts of an operation fail so.
+    pub(super) fn fault(&mut self, code: &'static str, times: u32, fault: Fault) -> &mut Rig {
+        self.faults.entry(code).or_default().push_back((times, fault));
+        self
+    }
+    pub(super) fn fault_at(&mut self, at: u64, code: &'static str, times: u32, fault: Fault) -> &mut Rig {
+        self.at(Time::from_secs(at), Event::Faults(code, times, fault));
+        self
+    }
+    pub(super) fn say(&mut self, at: u64, id: i64, events: &[JobEvent], statistics: Statistics) -> &mut Rig {
+        self.at(Time::from_secs(at), Event::Say(message(id, events, statistics)));
+        self
+    }
+    pub(super) fn terminate(&mut self, at: u64) -> &mut Rig {
+        self.at(Time::from_secs(at), Event::Terminate);
+        self
+    }
+    /// Another session is held until then.
+    pub(super) fn ghost(&mut self, until: u64) -> &mut Rig {
+        self.held = Some((SessionId(999), Time::from_secs(until)));
+        self
+    }
+    pub(super) fn end_session(&mut self, at: u64) -> &mut Rig {
+        self.at(Time::from_secs(at), Event::EndSession);
+        self
+    }
+    fn at(&mut self, at: Time, event: Event) {
+        self.seq += 1;
+        self.events.insert((at, self.seq), event);
+    }
+    fn note(&mut self, text: impl Into<String>) {
+        self.record.push((self.now, text.into()));
+    }
+    /// Everything noted, without times and polls.
+    pub(super) fn calls(&self) -> String {
+        let all = self.record.iter().map(|(_, t)| t.as_str());
+        all.filter(|t| !t.starts_with("E10") && *t != "202" && !matches!(*t, "B" | "C")).collect::<Vec<_>>().join(" ")
+    }
+    /// Everything noted that begins with one of these, with times in whole seconds.
+    pub(super) fn timed(&self, prefixes: &[&str]) -> String {
+        let wanted = |t: &str| prefixes.iter().any(|p| t.starts_with(p));
+        let all = self.record.iter().filter(|(_, t)| wanted(t));
+        all.map(|(at, t)| format!("{}:{t}", at.secs())).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn run(&mut self, until: u64) -> &mut Rig {
+        let until = Time::from_secs(until);
+        loop {
+            let wake = self.drain();
+            if self.exited.is_some() {
+                return self;
+            }
+            assert!(wake > self.now, "a wake-up that is not in the future: {wake} at {}", self.now);
+            let next = self.events.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at);
+            if wake.min(next) > until {
+                self.now = until;
+                return self;
+            }
+            self.now = wake.min(next);
+            if wake < next {
+                self.listener.handle(Input::Wake, self.now);
+                continue;
+            }
+            let ((..), event) = self.events.pop_first().expect("looked at");
+            match event {
+                Event::Http(attempt, reply) => {
+                    if self.parked.is_some_and(|(a, _)| a == attempt) {
+                        self.parked = None;
+                        self.note("202");
+                    }
+                    self.listener.handle(Input::Http(attempt, reply), self.now);
+                }
+                Event::Kube(write, reply) => self.listener.handle(Input::Kube(write, reply), self.now),
+                Event::Terminate => {
+                    self.note("TERM");
+                    self.listener.handle(Input::Terminate, self.now);
+                }
+                Event::Say(message) => {
+                    self.statistics = Some(message.statistics);
+                    self.queue.insert(message.id.0, message);
+                    self.answer_parked();
+                    self.listener.handle(Input::Wake, self.now);
+                }
+                Event::Faults(code, times, fault) => {
+                    self.fault(code, times, fault);
+                    self.listener.handle(Input::Wake, self.now);
+                }
+                Event::EndSession => {
+                    self.held = None;
+                    if let Some((attempt, _)) = self.parked.take() {
+                        self.answer(attempt, Err(refusal(401)));
+                    }
+                    self.listener.handle(Input::Wake, self.now);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Time {
+        loop {
+            match self.listener.poll() {
+                Output::WaitUntil { at, .. } => return at,
+                Output::Send { attempt, request } => self.receive(attempt, request),
+                Output::Abort { attempt } => {
+                    self.events.retain(|_, e| !matches!(e, Event::Http(a, _) if *a == attempt));
+                    self.parked = self.parked.filter(|(a, _)| *a != attempt);
+                    self.note("abort");
+                }
+                Output::AbortKube { write } => {
+                    self.events.retain(|_, e| !matches!(e, Event::Kube(w, _) if *w == write));
+                    self.note("abort-patch");
+                }
+                Output::Kube { write, request } => self.patch(write, request),
+                Output::Log(_) => {}
+                Output::Exit { code, text } => {
+                    self.note(format!("exit{code}"));
+                    self.exited = Some((code, text));
+                }
+            }
+        }
+    }
+    fn answer(&mut self, attempt: AttemptId, reply: Result<ServiceOk, CallError>) {
+        self.at(self.now.after(LATENCY), Event::Http(attempt, reply));
+    }
+    fn answer_parked(&mut self) {
+        if let Some((attempt, last)) = self.parked
+            && let Some(message) = self.queue.values().find(|m| m.id > last).cloned()
+        {
+            self.parked = None;
+            self.events.retain(|_, e| !matches!(e, Event::Http(a, _) if *a == attempt));
+            self.answer(attempt, Ok(ServiceOk::Message(Arc::new(message))));
+        }
+    }
+    fn take_fault(&mut self, code: &str) -> Option<Fault> {
+        let list = self.faults.get_mut(code)?;
+        let (times, fault) = list.front_mut()?;
+        let fault = fault.clone();
+        *times -= 1;
+        if *times == 0 {
+            list.pop_front();
+        }
+        Some(fault)
+    }
+
+    fn receive(&mut self, attempt: AttemptId, request: ServiceRequest) {
+        let code = match request.op.code() {
+            "registration-token" => "B",
+            "runner-registration" => "C",
+            code => code,
+        };
+        let detail = match &request.op {
+            Op::AcquireJobs { requests: None, .. } => "(null)".to_owned(),
+            Op::AcquireJobs { requests: Some(ids), .. } => {
+                format!("({})", ids.iter().map(|r| r.to_string()).collect::<Vec<_>>().join(","))
+            }
+            Op::DeleteMessage { message, .. } => format!("({message})"),
+            Op::GetMessage { last, capacity, .. } => match capacity {
+                None => format!("({last})"),
+                Some(c) => format!("({last},{c})"),
+            },
+            _ => String::new(),
+        };
+        let fault = self.take_fault(code);
+        let mark = match &fault {
+            None | Some(Fault::Slow(_)) => String::new(),
+            Some(Fault::Status(s)) => format!("!{s}"),
+            Some(Fault::Drop) => "!drop".to_owned(),
+            Some(Fault::Hole) => "!hole".to_owned(),
+            Some(Fault::Answer(_)) => "!odd".to_owned(),
+        };
+        match fault {
+            Some(Fault::Status(status)) => {
+                self.note(format!("{code}{detail}{mark}"));
+                self.answer(attempt, Err(refusal(status)));
+            }
+            Some(Fault::Hole) => self.note(format!("{code}{detail}{mark}")),
+            Some(Fault::Answer(ok)) => {
+                self.note(format!("{code}{detail}{mark}"));
+                self.answer(attempt, Ok(ok));
+            }
+            fault => {
+                let reply = self.serve(attempt, &request.op);
+                let status = match &reply {
+                    Some(Err(CallError::Service(e))) => format!("!{}", e.status),
+                    _ => String::new(),
+                };
+                self.note(format!("{code}{detail}{mark}{status}"));
+                let Some(reply) = reply else { return };
+                match fault {
+                    Some(Fault::Drop) => self.answer(attempt, Err(CallError::Transport(Transport::Reset))),
+                    Some(Fault::Slow(s)) => {
+                        self.at(self.now.after(Duration::from_secs(s)), Event::Http(attempt, reply))
+                    }
+                    _ => self.answer(attempt, reply),
+                }
+            }
+        }
+    }
+    /// `None`: the poll is parked.
+    fn serve(&mut self, attempt: AttemptId, op: &Op) -> Option<Result<ServiceOk, CallError>> {
+        self.counter += 1;
+        let token = Token(self.counter);
+        let session = |rig: &Rig, id| {
+            ServiceOk::Session(Arc::new(Session {
+                id,
+                owner: "demo-listener".into(),
+                scale_set: ScaleSetId(41),
+                queue_token: token,
+                statistics: rig.statistics,
+            }))
+        };
+        Some(match op {
+            Op::RegistrationToken { .. } => Ok(ServiceOk::Token(token)),
+            Op::RunnerRegistration { .. } => {
+                Ok(ServiceOk::Admin { token, expires: self.now.after(Duration::from_secs(self.admin_life)) })
+            }
+            Op::CreateSession { .. } => match self.held {
+                Some((_, until)) if until > self.now => {
+                    let text = "The runner scale set demo already has an active session for owner other-listener.";
+                    let e = ServiceError::new(409, Exception::SessionConflict, text);
+                    Err(CallError::Service(Arc::new(e)))
+                }
+                _ => {
+                    let id = SessionId(self.counter);
+                    self.held = Some((id, Time::NEVER));
+                    Ok(session(self, id))
+                }
+            },
+            Op::RefreshSession { session: id, .. } => match self.held {
+                Some((held, _)) if held == *id => Ok(session(self, held)),
+                _ => Err(refusal(404)),
+            },
+            Op::DeleteSession { session, .. } => match self.held {
+                Some((held, _)) if held == *session => {
+                    self.held = None;
+                    Ok(ServiceOk::Done)
+                }
+                _ => Err(refusal(404)),
+            },
+            Op::GetMessage { last, .. } => {
+                if let Some(message) = self.queue.values().find(|m| m.id > *last).cloned() {
+                    return Some(Ok(ServiceOk::Message(Arc::new(message))));
+                }
+                self.parked = Some((attempt, *last));
+                self.at(self.now.after(Duration::from_secs(HOLD)), Event::Http(attempt, Ok(ServiceOk::Nothing)));
+                return None;
+            }
+            Op::DeleteMessage { message, .. } => {
+                self.queue.remove(&message.0);
+                Ok(ServiceOk::Done)
+            }
+            Op::AcquireJobs { requests, .. } => {
+                let ids = requests.iter().flatten().copied();
+                Ok(ServiceOk::Acquired(ids.filter(|r| !self.taken.contains(&r.0)).collect()))
+            }
+            Op::GetAcquirableJobs(_) => Ok(ServiceOk::Acquirable(self.offers.clone())),
+            other => panic!("a listener does not send {other:?}"),
+        })
+    }
+
+    fn patch(&mut self, write: WriteId, request: KubeRequest) {
+        let KubeRequest::Patch { patch, .. } = request else { panic!("a listener only patches: {request:?}") };
+        let (what, text) = match &patch.body {
+            Body::ErsSpec { replicas: Some(r), patch_id: None } => ("set", format!("set={r}")),
+            Body::ErsSpec { replicas: Some(r), patch_id: Some(id) } => ("set", format!("set={r}/{id}")),
+            Body::ErStatus(p) => {
+                let with_id = p.job.as_ref().is_some_and(|j| j.job_id.is_some());
+                ("run", if with_id { "run+id".to_owned() } else { "run".to_owned() })
+            }
+            Body::AlStatus(p) => {
+                let all = p.conditions.iter().flat_map(|c| c.iter());
+                let list: Vec<String> =
+                    all.map(|c| format!("{}{}", if c.status { "" } else { "!" }, c.type_)).collect();
+                ("al", format!("al[{}]", list.join("+")))
+            }
+            other => panic!("a listener does not patch {other:?}"),
+        };
+        let fault = self.kube_faults.get_mut(what).and_then(VecDeque::pop_front).flatten();
+        match fault {
+            None => {
+                self.note(text);
+                self.at(self.now.after(LATENCY), Event::Kube(write, Ok(KubeOk::Done)));
+            }
+            Some(Reason::Timeout) => self.note(format!("{text}!hole")),
+            Some(reason) => {
+                self.note(format!("{text}!{}", reason.code()));
+                let error = CallError::Api(Arc::new(Status::new(reason, "refused")));
+                self.at(self.now.after(LATENCY), Event::Kube(write, Err(error)));
+            }
+        }
+    }
+    pub(super) fn kube_fault(&mut self, what: &'static str, faults: &[Option<Reason>]) -> &mut Rig {
+        self.kube_faults.entry(what).or_default().extend(faults.iter().copied());
+        self
+    }
+}
+
+fn refusal(status: u16) -> CallError {
+    CallError::Service(Arc::new(ServiceError::new(status, Exception::None, "no")))
+}
