@@ -2,9 +2,12 @@
 
 mod admission;
 pub mod api;
+pub mod cluster;
 pub mod crds;
 pub mod delete;
 mod history;
+pub mod kubelet;
+pub mod loops;
 mod names;
 mod namespaces;
 mod parts;
@@ -22,3 +25,4 @@ mod validation;
 mod write;
 
 pub use api::{ApiServer, ApiSettings, PendingDelete};
+pub use cluster::Cluster;

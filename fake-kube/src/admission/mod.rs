@@ -6,7 +6,7 @@
 
 mod pod_security;
 mod policy;
-mod quota;
+pub(crate) mod quota;
 mod service_account;
 
 use arc_api::core::{Namespace, PriorityClass};
