@@ -3,3 +3,4 @@
 pub mod helm;
 pub mod plan;
 pub mod rand;
+pub mod scenario;

@@ -117,7 +117,7 @@ pub enum When {
     At(Dur),
     /// When something happens.
     #[serde(rename = "event")]
-    On(Trigger),
+    Event(Box<Trigger>),
 }
 
 /// Something that happens: exactly one of `call`, `step`, `object`, `job`, `done`, narrowed by the rest.

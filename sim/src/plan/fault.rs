@@ -128,6 +128,48 @@ faults! {
     ActorSlow(ActorSlow) = "actor_slow";
 }
 
+impl Fault {
+    /// Visits every scale set that the fault names.
+    pub fn scale_sets_mut(&mut self, mut visit: impl FnMut(&mut SetRef)) {
+        let option = match self {
+            Fault::GhError(f) => &mut f.scope.scale_set,
+            Fault::GhMalformed(f) => &mut f.scope.scale_set,
+            Fault::GhHang(f) => &mut f.scope.scale_set,
+            Fault::GhRateLimit(f) => &mut f.scope.scale_set,
+            Fault::GhSession(f) => &mut f.scope.scale_set,
+            Fault::GhTokenExpiry(f) => &mut f.scope.scale_set,
+            Fault::GhMessage(f) => &mut f.scope.scale_set,
+            Fault::GhStats(f) => &mut f.scope.scale_set,
+            Fault::GhStaleView(f) => &mut f.scope.scale_set,
+            Fault::GhJobState(f) => &mut f.scope.scale_set,
+            Fault::GhRegistrationLoss(f) => &mut f.scope.scale_set,
+            Fault::GhVersionReject(f) => &mut f.scope.scale_set,
+            Fault::GhScalesetLoss(f) => return visit(&mut f.scale_set),
+            Fault::ApiReject(f) => &mut f.scale_set,
+            Fault::PodReject(f) => &mut f.scale_set,
+            Fault::PodDelay(f) => &mut f.scale_set,
+            Fault::InitFail(f) => &mut f.scale_set,
+            Fault::ContainerExit(f) => &mut f.scale_set,
+            Fault::SidecarFault(f) => &mut f.scale_set,
+            Fault::VolumeFault(f) => &mut f.scale_set,
+            Fault::ExecCut(f) => &mut f.scale_set,
+            Fault::Credential(_)
+            | Fault::NetCut(_)
+            | Fault::ClockSkew(_)
+            | Fault::ApiError(_)
+            | Fault::ApiOutage(_)
+            | Fault::RollOverlap(_)
+            | Fault::CacheLag(_)
+            | Fault::NodeFault(_)
+            | Fault::ActorCrash(_)
+            | Fault::ActorSlow(_) => return,
+        };
+        if let Some(set) = option {
+            visit(set);
+        }
+    }
+}
+
 impl GhOp {
     /// Whether an operation of that name ([`arc_api::service::Op::name`]) is meant.
     pub fn matches(self, name: &str) -> bool {

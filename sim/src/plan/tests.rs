@@ -75,11 +75,11 @@ fn a_plan_reads_back_as_it_was_written() {
         actions: vec![
             PlannedAction {
                 id: "f1".into(),
-                when: When::On(Trigger {
+                when: When::Event(Box::new(Trigger {
                     call: Some(Glob("github.delete_message".into())),
                     occurrence: 2,
                     ..Default::default()
-                }),
+                })),
                 lasts: Some(Dur::secs(90)),
                 cluster: None,
                 what: Action::Fault(Fault::GhSession(fault::GhSession {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use arc_api::{Duration, Time};
-use rand::{Rng, RngExt};
+use rand::Rng;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -68,6 +68,10 @@ macro_rules! scalars {
         pub fn check_format(format: &str, text: &str) -> Result<(), NotA> {
             match format {
                 $($format => text.parse::<$name>().map(|_| ()),)*
+                "bound" => text
+                    .parse::<crate::scenario::file::Bound>()
+                    .map(|_| ())
+                    .map_err(|()| NotA("a bound such as 0, 3..8, >= 1 or <= 5")),
                 _ => Ok(()),
             }
         }
@@ -224,7 +228,7 @@ impl Ratio {
     pub const ZERO: Ratio = Ratio { num: 0, den: 1 };
     /// Whether it happens this time. Always draws exactly once, so that changing a ratio shifts no later draw.
     pub fn hits(self, rng: &mut impl Rng) -> bool {
-        rng.random_range(0..self.den) < self.num
+        below(rng, u64::from(self.den)) < u64::from(self.num)
     }
     /// Whether it is [`Ratio::ONE`].
     pub const fn is_one(&self) -> bool {
@@ -266,6 +270,11 @@ impl FromStr for Ratio {
     }
 }
 
+/// A number less than `n`, from exactly one draw; the bias of at most `n / 2^64` is of no consequence here.
+pub fn below(rng: &mut impl Rng, n: u64) -> u64 {
+    ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
+}
+
 /// So many in a time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rate {
@@ -302,7 +311,8 @@ pub struct Between {
 
 impl Between {
     fn sample(self, rng: &mut impl Rng) -> Dur {
-        Dur::micros(rng.random_range(self.from.as_micros()..=self.to.as_micros()))
+        let (from, to) = (self.from.as_micros(), self.to.as_micros());
+        Dur::micros(from + below(rng, (to - from).saturating_add(1)))
     }
 }
 
