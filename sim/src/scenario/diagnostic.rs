@@ -114,7 +114,7 @@ pub fn suggestion<'n>(name: &str, what: &str, names: impl IntoIterator<Item = &'
     let mut hint = nearest(name, names.iter().copied()).map_or_else(String::new, |n| format!("did you mean `{n}`? "));
     if names.is_empty() {
         write!(hint, "there are no {what}").unwrap_or(());
-    } else if names.len() <= 40 || hint.is_empty() {
+    } else if names.len() <= 12 || hint.is_empty() {
         write!(hint, "{what}: {}", names.join(", ")).unwrap_or(());
     }
     hint.trim_end().to_owned()
