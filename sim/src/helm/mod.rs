@@ -1,14 +1,15 @@
 //! Helm, ARC's two charts and the people who use them, as pure machines: from a user's `values.yaml` to API calls.
 //!
-//! **Never**: talks to a cluster, reads a clock, waits. An operation ([`HelmOp`]) is stepped like a reconciler:
+//! **Never**: talks to a cluster, reads a clock, waits. An operation ([`HelmOp`], [`Kubectl`]) is stepped like a reconciler:
 //! each step sees the reply to its last call and answers with exactly one request, a pause, or its result.
 //!
 //! Reading order: [`values`] → [`scale_set_chart`] (with [`pod_shapes`], [`rbac`], [`names`]) and [`controller_chart`] (with
 //! [`manager_args`], the way back from a pod to what its manager was told) → [`operation`] (install, upgrade, uninstall; with
-//! [`patches`] and the world's [`Releases`]) → `kubectl` (everything else a person does to a cluster).
+//! [`patches`] and the world's [`Releases`]) → [`kubectl`] (everything else a person does to a cluster).
 
 pub mod controller_chart;
 mod digest;
+pub mod kubectl;
 pub mod manager_args;
 pub mod merge;
 pub mod names;
@@ -21,6 +22,7 @@ pub mod scale_set_chart;
 pub mod values;
 
 pub use controller_chart::MANAGER;
+pub use kubectl::{Kubectl, KubectlStep, Select, Task};
 pub use manager_args::ManagerArgs;
 pub use operation::{Command, HelmOp, HelmResult, HelmStep};
 pub use releases::{Chart, ChartName, Releases, Revision, Status};
