@@ -32,7 +32,7 @@ pub(crate) struct Store {
     owned: Arc<BTreeSet<(Uid, Uid)>>,
     /// (node, pod)
     on_node: Arc<BTreeSet<(Str, Key)>>,
-    log: Log,
+    log: Arc<Log>,
     version: u64,
     last_uid: u64,
     names_drawn: u64,
@@ -49,7 +49,7 @@ impl Store {
             uids: Arc::default(),
             owned: Arc::default(),
             on_node: Arc::default(),
-            log: Log::default(),
+            log: Arc::default(),
             version,
             last_uid: u64::from(settings.cluster) << 48,
             names_drawn: 0,
@@ -96,7 +96,7 @@ impl Store {
         self.log.since(position)
     }
     pub(crate) fn trim_log(&mut self, position: u64) {
-        self.log.trim(position);
+        Arc::make_mut(&mut self.log).trim(position);
     }
     pub(crate) fn log_len(&self) -> usize {
         self.log.len()
@@ -212,6 +212,6 @@ impl Store {
         let event = WatchEvent { type_, object, at };
         let shelf = &mut self.shelves[event.object.kind() as usize];
         Arc::make_mut(&mut shelf.history).push(event.clone(), settings);
-        self.log.push(event);
+        Arc::make_mut(&mut self.log).push(event);
     }
 }
