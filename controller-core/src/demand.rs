@@ -61,6 +61,7 @@ struct Excess {
 pub struct Demand {
     statistics: Statistics,
     seen: Time,
+    distrusted: bool,
     jobs: BTreeMap<JobKey, Unfinished>,
     offers: BTreeSet<RequestId>,
     ended: VecDeque<JobKey>,
@@ -116,6 +117,7 @@ impl Demand {
     pub fn on_statistics(&mut self, statistics: &Statistics, now: Time) {
         self.statistics = *statistics;
         self.seen = now;
+        self.distrusted = false;
         self.settle_denied(now);
         self.settle_excess(now);
     }
@@ -195,8 +197,15 @@ impl Demand {
     pub fn misses_offers(&self, max: i32) -> bool {
         self.statistics.total_available_jobs > 0 && self.offers.is_empty() && self.room(max) > 0
     }
+    /// Something was not understood: the counters are stale until new ones come.
+    pub fn distrust(&mut self) {
+        self.distrusted = true;
+    }
     /// Whether the counters are too old to be relied on while somebody may be waiting or idling because of them.
     pub fn is_stale(&self, now: Time) -> bool {
+        if self.distrusted {
+            return true;
+        }
         let open = self.wanted() > 0 || !self.offers.is_empty() || self.phantom.is_some();
         open && now.since(self.seen) >= DOUBT / 2
     }

@@ -31,6 +31,7 @@ use arc_api::{Duration, MessageId, Str, Time};
 
 use self::message::Work;
 use self::session::{Doing, Told};
+pub use self::session::{PHANTOM_JOBS, POISON_MESSAGE, SESSION_CONFLICT, UNREACHABLE};
 use self::writer::{Write, Writer, Written};
 use crate::behaviour::{Behaviour, ListenerClose, ListenerDrain, PatchError, PollError, SessionConflictRule};
 use crate::call::{CallError, ClientKey};
@@ -102,7 +103,7 @@ pub enum Output {
     Log(LogLine),
     /// The process is over.
     Exit {
-        /// 1 in every release, 2 after a panic; 0 only in `next` after SIGTERM.
+        /// 1 in every release, 2 after a panic; in `next` 0 after SIGTERM, and 1 only when the scale set is gone.
         code: i32,
         /// The telling part of its last line.
         text: Str,
@@ -177,6 +178,8 @@ pub struct Listener {
     work: Work,
     /// Failures in a row: of E7 in 0.7.0, of anything in `next`.
     failures: u32,
+    /// `next`: how often in a row the service knew no such scale set.
+    denials: u32,
     /// `next`: messages that are handled and still to be deleted.
     undeleted: Vec<MessageId>,
     /// `next`: the message that could not be read last, and how often.
@@ -211,6 +214,7 @@ impl Listener {
             scaler: Scaler::new(setup.behaviour.scaler, config.min_runners, config.max_runners, now),
             work: Work::default(),
             failures: 0,
+            denials: 0,
             undeleted: Vec::new(),
             poison: (MessageId(0), 0),
             told: Told::default(),

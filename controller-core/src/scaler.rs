@@ -38,6 +38,7 @@ pub struct Scaler {
     min: i32,
     max: i32,
     last: i32,
+    last_id: i64,
     seq: i64,
     assigned: i32,
     demand: Option<Box<Demand>>,
@@ -52,6 +53,7 @@ impl Scaler {
             min,
             max,
             last: -1,
+            last_id: -1,
             // Differs: `next` counts on from its start time, so that a restarted listener's ids never meet stamps of its
             // predecessor (Q-PATCHID-COLLISION). Releases start at -1, which makes the first id 0.
             seq: if aware { born.secs() as i64 } else { -1 },
@@ -140,7 +142,10 @@ impl Scaler {
                 // (Q-OFFER-KILLS-IDLE), and with a process's first patch (Q-FIRST-PATCH-0).
                 let settled = matches!(seen, Seen::Nothing) && demand.is_settled(self.max);
                 let target = self.clamp(wanted);
-                let quiet = settled && target == self.last;
+                // While runners are wanted every second quiet poll has a new id: a spec that changes is the answer that the
+                // set waits for when a runner ended after its JobCompleted had been answered.
+                let answers = target > 0 && self.last_id == 0;
+                let quiet = settled && target == self.last && !answers;
                 self.seq += 1;
                 Some(self.patch(target, Some(if quiet { 0 } else { self.seq })))
             }
@@ -153,6 +158,7 @@ impl Scaler {
     }
     fn patch(&mut self, replicas: i32, patch_id: Option<i64>) -> Target {
         self.last = replicas;
+        self.last_id = patch_id.unwrap_or(-1);
         Target { replicas, patch_id }
     }
 }

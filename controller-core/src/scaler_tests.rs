@@ -173,9 +173,10 @@ fn the_first_empty_poll_of_0_9_1_forces_the_runners_of_assigned_jobs_away() {
 fn next_never_forces_with_its_first_patch_nor_with_an_event() {
     let born = Time::from_secs(1000);
     let mut scaler = Scaler::new(ScalerRule::DemandAware, 1, 5, born);
-    let got: Vec<String> = ["s0", "-", "m1", "-", "m0c1", "-"].iter().map(|i| step(&mut scaler, i, born)).collect();
+    let got: Vec<String> =
+        ["s0", "-", "m1", "-", "m0c1", "-", "-", "-"].iter().map(|i| step(&mut scaler, i, born)).collect();
     // The poll after the assignment may force as well: whatever is above the target then is surplus.
-    assert_eq!(got, ["1/1001", "1/0", "2/1003", "2/0", "1/1005", "1/0"]);
+    assert_eq!(got, ["1/1001", "1/0", "2/1003", "2/0", "1/1005", "1/0", "1/1007", "1/0"]);
     let mut later = Scaler::new(ScalerRule::DemandAware, 1, 5, Time::from_secs(2000));
     assert_eq!(step(&mut later, "s0", born), "1/2001", "ids of a successor are new");
 }

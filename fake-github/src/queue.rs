@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arc_api::service::{Auth, JobEvent, JobEventKind, Message, ServiceOk, ServiceReply};
+use arc_api::service::{Auth, JobEvent, JobEventKind, Malformed, Message, ServiceOk, ServiceReply};
 use arc_api::{MessageId, ScaleSetId, Time};
 
 use crate::error::{Why, refused};
@@ -241,9 +241,19 @@ impl GitHub {
     /// What a malformed-body fault makes of a poll's answer.
     fn spoil_poll(&mut self, ticket: Ticket, reply: ServiceReply) -> ServiceReply {
         let Poller::Listener(id) = ticket.owner else { return reply };
-        let has_message = matches!(reply, Ok(ServiceOk::Message(_)));
-        let spoiled = reply.is_ok().then(|| self.malformed_poll(id, has_message)).flatten();
-        spoiled.map_or(reply, |mode| Ok(ServiceOk::Malformed(mode)))
+        let message = match &reply {
+            Ok(ServiceOk::Message(message)) => Some(message.id),
+            _ => None,
+        };
+        let spoiled = reply.is_ok().then(|| self.malformed_poll(id, message.is_some())).flatten();
+        match (spoiled, message) {
+            (None, _) => reply,
+            // The envelope's id can still be read, so the message can be deleted.
+            (Some(why @ (Malformed::UnknownType | Malformed::NoStatistics)), Some(id)) => {
+                Ok(ServiceOk::Poison { id, why })
+            }
+            (Some(mode), _) => Ok(ServiceOk::Malformed(mode)),
+        }
     }
 }
 

@@ -76,7 +76,11 @@ impl AlPass {
             };
             let status = &self.listener().status;
             let patch = AlStatusPatch {
-                conditions: Some(with_condition(&status.conditions, failing)),
+                // The process is gone, and with it what it said of itself.
+                conditions: Some(with_condition(
+                    &status.conditions.iter().filter(|c| c.type_ == BLOCKED).cloned().collect(),
+                    failing,
+                )),
                 restarts: Some(status.restarts.saturating_add(1)),
                 last_restart: Some(o.now),
             };
@@ -131,15 +135,17 @@ impl AlPass {
             ContainerState::Running { started_at } => Some(*started_at),
             ContainerState::Waiting { .. } | ContainerState::Terminated(_) => None,
         });
-        let (Some(since), false) = (running, status.restarts == 0 && status.conditions.is_empty()) else {
+        // What the listener process says of itself is its own to take back.
+        let ours = |c: &Condition| c.type_ == BLOCKED || c.type_ == FAILING;
+        let (Some(since), false) = (running, status.restarts == 0 && !status.conditions.iter().any(ours)) else {
             return Self::settle(o);
         };
         let serves_at: Time = since.after(SERVING_AFTER);
         if o.now < serves_at && status.restarts > 0 {
             return Decision::End(Outcome::After(serves_at.since(o.now)));
         }
-        let patch =
-            AlStatusPatch { conditions: Some(Default::default()), restarts: Some(0), ..AlStatusPatch::default() };
+        let conditions = Some(status.conditions.iter().filter(|c| !ours(c)).cloned().collect());
+        let patch = AlStatusPatch { conditions, restarts: Some(0), ..AlStatusPatch::default() };
         self.patch(Step::AfterHealthWritten, Sub::Status, Patch::body(Body::AlStatus(patch)))
     }
 

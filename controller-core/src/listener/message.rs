@@ -40,6 +40,8 @@ use Part::*;
 const INITIAL: &[Part] = &[Seed, Acquire, Scale];
 const EMPTY: &[Part] = &[Scale];
 const DELETION: &[Part] = &[Delete];
+/// The counters of the message that was not understood are asked for.
+const DELETION_NEXT: &[Part] = &[Delete, Refresh, Seed, Acquire, Scale, Flush];
 const INITIAL_NEXT: &[Part] = &[Seed, Acquire, Scale, Flush];
 const EMPTY_NEXT: &[Part] = &[Refresh, Seed, Acquire, Scale, Flush, Delete];
 
@@ -130,7 +132,11 @@ impl Listener {
     /// Only deletes a message.
     pub(super) fn start_deletion(&mut self, id: MessageId, now: Time) {
         let message = Message { id, events: Vec::new(), statistics: Statistics::default() };
-        self.work = Work::new(DELETION, Source::Message(Arc::new(message)));
+        let plan = if self.is_aware() { DELETION_NEXT } else { DELETION };
+        if let Some(demand) = self.scaler.demand_mut() {
+            demand.distrust();
+        }
+        self.work = Work::new(plan, Source::Message(Arc::new(message)));
         self.phase = Phase::Working;
         let _ = self.work_on(now);
     }

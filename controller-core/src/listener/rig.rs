@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Slow(u64),
     /// Answered so, not carried out.
     Answer(ServiceOk),
+    /// The scale set is gone.
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -308,6 +310,7 @@ impl Rig {
             Some(Fault::Drop) => "!drop".to_owned(),
             Some(Fault::Hole) => "!hole".to_owned(),
             Some(Fault::Answer(_)) => "!odd".to_owned(),
+            Some(Fault::Gone) => "!gone".to_owned(),
         };
         match fault {
             Some(Fault::Status(status)) => {
@@ -315,6 +318,11 @@ impl Rig {
                 self.answer(attempt, Err(refusal(status)));
             }
             Some(Fault::Hole) => self.note(format!("{code}{detail}{mark}")),
+            Some(Fault::Gone) => {
+                self.note(format!("{code}{detail}{mark}"));
+                let e = ServiceError::new(404, Exception::ScaleSetNotFound, "No runner scale set found.");
+                self.answer(attempt, Err(CallError::Service(Arc::new(e))));
+            }
             Some(Fault::Answer(ok)) => {
                 self.note(format!("{code}{detail}{mark}"));
                 self.answer(attempt, Ok(ok));

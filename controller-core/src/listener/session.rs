@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arc_api::crd::Condition;
-use arc_api::service::{Malformed, Op, ServiceOk, Session};
+use arc_api::service::{Exception, Malformed, Op, ServiceOk, Session};
 use arc_api::{Duration, MessageId, Str, Time, format_smolstr};
 
 use super::message::Work;
@@ -51,7 +51,18 @@ pub(super) enum After {
 /// Tries of 0.7.0 to create a session.
 const CREATIONS: u32 = 10;
 /// Readings of a poison message before `next` deletes it.
-const READINGS: u32 = 3;
+const READINGS: u32 = 5;
+/// Denials of the scale set before the corrected listener ends, so that the controller looks for it: an outage lies once.
+const DENIALS: u32 = 3;
+
+/// Another session is held; the message names its owner.
+pub const SESSION_CONFLICT: &str = "SessionConflict";
+/// The service does not answer, or refuses.
+pub const UNREACHABLE: &str = "ServiceUnreachable";
+/// A message that could not be read was deleted; stays for the life of the process.
+pub const POISON_MESSAGE: &str = "PoisonMessage";
+/// Assigned jobs that never take a runner are not provided for.
+pub const PHANTOM_JOBS: &str = "PhantomJobs";
 
 impl Listener {
     pub(super) fn create_session(&mut self, now: Time) {
@@ -124,8 +135,13 @@ impl Listener {
                 if self.cancelled {
                     return self.close(0, "terminated".into(), now);
                 }
-                if let Some((step, error)) = &error {
-                    self.report_trouble(*step, error);
+                let Some((step, error)) = &error else { return self.back_off(Then::CreateSession, now) };
+                self.report_trouble(*step, error);
+                let gone = error.service().is_some_and(|e| e.exception == Exception::ScaleSetNotFound);
+                self.denials = if gone { self.denials + 1 } else { 0 };
+                if self.denials >= DENIALS {
+                    // The controller registers anew or says why not; waiting here would hide the loss from it.
+                    return self.fail(Failure::CreateSession(*step, error), now);
                 }
                 self.back_off(Then::CreateSession, now);
             }
@@ -185,7 +201,7 @@ impl Listener {
                     return self.back_off(Then::Poll, now);
                 }
                 let text = format_smolstr!("message {id} could not be read {READINGS} times ({why:?})");
-                self.told.poison = Some(condition("PoisonMessage", true, "Deleted", text));
+                self.told.poison = Some(condition(POISON_MESSAGE, true, "Deleted", text));
                 self.tell();
                 self.start_deletion(id, now);
             }
@@ -273,11 +289,11 @@ impl Listener {
             return;
         }
         let (type_, reason, message) = match error {
-            CallError::Service(e) if e.status == 409 => ("SessionConflict", "HeldByOther", owner_text(&e.message)),
-            CallError::Service(e) if e.status == 404 && step == Step::Operation => ("Unreachable", "NotFound", text),
-            CallError::Service(e) if matches!(e.status, 401 | 403) => ("Unreachable", "Unauthorized", text),
-            CallError::Service(_) => ("Unreachable", "ServiceError", text),
-            CallError::Transport(_) | CallError::Api(_) => ("Unreachable", "NoConnection", text),
+            CallError::Service(e) if e.status == 409 => (SESSION_CONFLICT, "HeldByOther", owner_text(&e.message)),
+            CallError::Service(e) if e.status == 404 && step == Step::Operation => (UNREACHABLE, "NotFound", text),
+            CallError::Service(e) if matches!(e.status, 401 | 403) => (UNREACHABLE, "Unauthorized", text),
+            CallError::Service(_) => (UNREACHABLE, "ServiceError", text),
+            CallError::Transport(_) | CallError::Api(_) => (UNREACHABLE, "NoConnection", text),
         };
         let trouble = condition(type_, true, reason, message);
         if self.told.trouble.as_ref() != Some(&trouble) {
@@ -285,28 +301,22 @@ impl Listener {
             self.tell();
         }
     }
-    /// Says that all is well: a session is held and its counters have been acted on.
+    /// All is well: a session is held and its counters have been acted on. What was said is taken back.
     pub(super) fn report_listening(&mut self) {
-        if !self.conflict_waits() {
-            return;
-        }
         let phantom = self.scaler.demand().map_or(0, |d| d.phantom());
-        if !self.told.listening || self.told.trouble.is_some() || self.told.phantom != phantom {
-            self.told = Told { listening: true, trouble: None, phantom, poison: self.told.poison.take() };
+        if self.told.trouble.is_some() || self.told.phantom != phantom {
+            self.told.trouble = None;
+            self.told.phantom = phantom;
             self.tell();
         }
     }
     fn tell(&mut self) {
         let told = &self.told;
-        let listening = match told.trouble {
-            None => condition("Listening", true, "Polling", Str::default()),
-            Some(_) => condition("Listening", false, "Waiting", Str::default()),
-        };
         let phantom = (told.phantom > 0).then(|| {
             let text = format_smolstr!("{} assigned jobs take no idle runner and are not provided for", told.phantom);
-            condition("PhantomJobs", true, "StatisticsDisagree", text)
+            condition(PHANTOM_JOBS, true, "StatisticsDisagree", text)
         });
-        let all = [Some(listening), told.trouble.clone(), told.poison.clone(), phantom];
+        let all = [told.trouble.clone(), told.poison.clone(), phantom];
         self.writer.push(Write::Conditions(all.into_iter().flatten().collect()));
     }
 }
@@ -314,7 +324,6 @@ impl Listener {
 /// What `next` has said on its AutoscalingListener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
-    listening: bool,
     trouble: Option<Condition>,
     phantom: i32,
     /// The last message that was deleted unread; stays.

@@ -21,8 +21,7 @@ fn one_job_is_acquired_scaled_for_and_recorded_before_its_messages_are_deleted()
     rig.say(20, 2, &[assigned(1)], statistics(0, 1));
     rig.say(30, 3, &[started(1)], statistics(0, 1));
     rig.say(40, 4, &[completed(1)], statistics(0, 0)).run(100);
-    let want =
-        "E7 set=0/1 al[Listening] E12(1) set=1/2 E11(1) set=1/3 E11(2) run+id set=1/4 E11(3) set=0/5 E11(4) set=0/0";
+    let want = "E7 set=0/1 E12(1) set=1/2 E11(1) set=1/3 E11(2) run+id set=1/4 E11(3) set=0/5 E11(4) set=0/0";
     assert_eq!(rig.calls(), want);
 }
 
@@ -32,7 +31,7 @@ fn a_session_conflict_is_waited_for_and_reported_with_its_owner() {
     rig.ghost(90).run(200);
     let e7 = rig.timed(&["E7"]);
     assert_eq!(e7, "0:E7!409 1:E7!409 3:E7!409 7:E7!409 15:E7!409 31:E7!409 61:E7!409 91:E7");
-    assert_eq!(rig.timed(&["al"]), "0:al[!Listening+SessionConflict] 91:al[Listening]");
+    assert_eq!(rig.timed(&["al"]), "0:al[SessionConflict] 91:al[]");
     assert!(rig.exited.is_none());
 }
 
@@ -58,10 +57,17 @@ fn a_forgotten_session_is_replaced_in_the_process_and_nothing_is_handled_twice()
     let mut rig = rig(0, 5);
     rig.say(10, 1, &[started(1)], statistics(0, 1)).end_session(20);
     rig.say(30, 2, &[completed(1)], statistics(0, 0)).run(60);
-    assert!(rig.calls().contains("E11(1) E8!404 E9!404 al[!Listening+Unreachable] E7"), "{}", rig.calls());
+    assert!(rig.calls().contains("E11(1) E8!404 E9!404 al[ServiceUnreachable] E7"), "{}", rig.calls());
     assert_eq!(rig.calls().matches("run").count(), 1);
     assert_eq!(rig.timed(&["E7"]), "0:E7 20:E7");
     assert!(rig.exited.is_none());
+}
+
+#[test]
+fn a_scale_set_that_is_denied_three_times_is_left_to_the_controller() {
+    let mut rig = rig(0, 5);
+    rig.fault("E7", 9, Fault::Gone).run(60);
+    assert_eq!(rig.timed(&["E7", "exit"]), "0:E7!gone 1:E7!gone 3:E7!gone 3:exit1");
 }
 
 #[test]
@@ -72,11 +78,12 @@ fn sessions_that_are_lost_again_and_again_are_spaced_out() {
 }
 
 #[test]
-fn a_poison_message_is_deleted_after_three_readings_and_reported() {
+fn a_poison_message_is_deleted_after_five_readings_and_its_counters_are_asked_for() {
     let mut rig = rig(0, 5);
-    rig.fault("E10", 3, poison()).run(20);
-    assert_eq!(rig.timed(&["E11", "E10"]), "0:E10(0,5)!odd 1:E10(0,5)!odd 3:E10(0,5)!odd 3:E11(7) 3:E10(7,5)");
-    assert!(rig.calls().contains("al[Listening+PoisonMessage]"), "{}", rig.calls());
+    rig.fault("E10", 5, poison()).run(20);
+    let polls = "0:E10(0,5)!odd 1:E10(0,5)!odd 3:E10(0,5)!odd 7:E10(0,5)!odd 15:E10(0,5)!odd";
+    assert_eq!(rig.timed(&["E10", "E11", "E8"]), format!("{polls} 15:E11(7) 15:E8 15:E10(7,5)"));
+    assert!(rig.calls().contains("al[PoisonMessage]"), "{}", rig.calls());
 }
 
 #[test]
@@ -146,7 +153,7 @@ fn offers_that_a_predecessor_left_are_asked_for() {
     rig.statistics = Some(statistics(1, 0));
     rig.offers = vec![offer(9)];
     rig.run(20);
-    assert_eq!(rig.calls(), "E7 E13 E12(9) set=1/1 al[Listening]");
+    assert_eq!(rig.calls(), "E7 E13 E12(9) set=1/1");
 }
 
 #[test]
