@@ -15,6 +15,9 @@ mod identity;
 mod pod;
 mod proxy;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arc_api::core::Secret;
@@ -27,45 +30,43 @@ use crate::behaviour::*;
 use crate::call::{Call, CallError};
 use crate::credentials::credentials;
 use crate::names;
-use crate::reconcile::{Decision, Observed, Outcome, Pass};
+use crate::reconcile::{Decision, Observed, Outcome, Pass, steps};
 
 /// Nobody tells this controller about Secrets: the corrected one looks by itself this often (rotated-secret-not-propagated).
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
-/// Where a pass resumes: named for what has just happened.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-enum Step {
-    Start,
-    AfterFinalizerAdded,
-    AfterSetRead,
-    AfterOrphanDeleted,
-    AfterSecretRead,
-    AfterMirrorRead,
-    AfterMirrorCreated,
-    AfterMirrorUpdated,
-    AfterAccountCreated,
-    AfterRoleCreated,
-    AfterRoleUpdated,
-    AfterRoleBindingCreated,
-    AfterProxySecretRead,
-    AfterProxyCredentialsRead,
-    AfterProxySecretCreated,
-    AfterCertificateRead,
-    AfterConfigRead,
-    AfterConfigCreated,
-    AfterConfigUpdated,
-    AfterPodConfigRead,
-    AfterPodCreated,
-    AfterStalePodDeleted,
-    AfterHealthWritten,
-    AfterEndCounted,
-    AfterEndedPodDeleted,
-    AfterEndedConfigRead,
-    AfterEndedConfigDeleted,
-    AfterFailureReported,
-    AfterPartDeleted,
-    AfterPartRead,
-    AfterFinalizerRemoved,
+steps! {
+    Start = "start",
+    AfterFinalizerAdded = "after-finalizer-added",
+    AfterSetRead = "after-set-read",
+    AfterOrphanDeleted = "after-orphan-deleted",
+    AfterSecretRead = "after-secret-read",
+    AfterMirrorRead = "after-mirror-read",
+    AfterMirrorCreated = "after-mirror-created",
+    AfterMirrorUpdated = "after-mirror-updated",
+    AfterAccountCreated = "after-account-created",
+    AfterRoleCreated = "after-role-created",
+    AfterRoleUpdated = "after-role-updated",
+    AfterRoleBindingCreated = "after-role-binding-created",
+    AfterProxySecretRead = "after-proxy-secret-read",
+    AfterProxyCredentialsRead = "after-proxy-credentials-read",
+    AfterProxySecretCreated = "after-proxy-secret-created",
+    AfterCertificateRead = "after-certificate-read",
+    AfterConfigRead = "after-config-read",
+    AfterConfigCreated = "after-config-created",
+    AfterConfigUpdated = "after-config-updated",
+    AfterPodConfigRead = "after-pod-config-read",
+    AfterPodCreated = "after-pod-created",
+    AfterStalePodDeleted = "after-stale-pod-deleted",
+    AfterHealthWritten = "after-health-written",
+    AfterEndCounted = "after-end-counted",
+    AfterEndedPodDeleted = "after-ended-pod-deleted",
+    AfterEndedConfigRead = "after-ended-config-read",
+    AfterEndedConfigDeleted = "after-ended-config-deleted",
+    AfterFailureReported = "after-failure-reported",
+    AfterPartDeleted = "after-part-deleted",
+    AfterPartRead = "after-part-read",
+    AfterFinalizerRemoved = "after-finalizer-removed",
 }
 
 /// What an error text is logged under, and the reason of the condition that reports it.
@@ -343,38 +344,6 @@ impl Pass for AlPass {
     }
 
     fn at(&self) -> &'static str {
-        match self.step {
-            Step::Start => "Start",
-            Step::AfterFinalizerAdded => "AfterFinalizerAdded",
-            Step::AfterSetRead => "AfterSetRead",
-            Step::AfterOrphanDeleted => "AfterOrphanDeleted",
-            Step::AfterSecretRead => "AfterSecretRead",
-            Step::AfterMirrorRead => "AfterMirrorRead",
-            Step::AfterMirrorCreated => "AfterMirrorCreated",
-            Step::AfterMirrorUpdated => "AfterMirrorUpdated",
-            Step::AfterAccountCreated => "AfterAccountCreated",
-            Step::AfterRoleCreated => "AfterRoleCreated",
-            Step::AfterRoleUpdated => "AfterRoleUpdated",
-            Step::AfterRoleBindingCreated => "AfterRoleBindingCreated",
-            Step::AfterProxySecretRead => "AfterProxySecretRead",
-            Step::AfterProxyCredentialsRead => "AfterProxyCredentialsRead",
-            Step::AfterProxySecretCreated => "AfterProxySecretCreated",
-            Step::AfterCertificateRead => "AfterCertificateRead",
-            Step::AfterConfigRead => "AfterConfigRead",
-            Step::AfterConfigCreated => "AfterConfigCreated",
-            Step::AfterConfigUpdated => "AfterConfigUpdated",
-            Step::AfterPodConfigRead => "AfterPodConfigRead",
-            Step::AfterPodCreated => "AfterPodCreated",
-            Step::AfterStalePodDeleted => "AfterStalePodDeleted",
-            Step::AfterHealthWritten => "AfterHealthWritten",
-            Step::AfterEndCounted => "AfterEndCounted",
-            Step::AfterEndedPodDeleted => "AfterEndedPodDeleted",
-            Step::AfterEndedConfigRead => "AfterEndedConfigRead",
-            Step::AfterEndedConfigDeleted => "AfterEndedConfigDeleted",
-            Step::AfterFailureReported => "AfterFailureReported",
-            Step::AfterPartDeleted => "AfterPartDeleted",
-            Step::AfterPartRead => "AfterPartRead",
-            Step::AfterFinalizerRemoved => "AfterFinalizerRemoved",
-        }
+        self.step.name()
     }
 }

@@ -11,6 +11,7 @@
 //! not read.
 
 mod build;
+mod children;
 mod cleanup;
 mod identity;
 mod protection;
@@ -20,55 +21,55 @@ mod version;
 
 pub(crate) use status::with as with_condition;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arc_api::crd::*;
-use arc_api::kube::{Body, DeleteOptions, KubeOk, KubeRequest, Patch, Sub};
+use arc_api::kube::{Body, DeleteOptions, KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
 use arc_api::{Duration, GroupId, Kind, Resource, Str};
 
 use crate::behaviour::*;
 use crate::call::{Call, CallError, ClientKey};
-use crate::reconcile::{Decision, Observed, Outcome, Pass, UpdateStrategy};
-use crate::{hashes, labels, names};
+use crate::reconcile::{Decision, Observed, Outcome, Pass, steps};
+use crate::{hashes, names};
 
-/// Where a pass resumes: named for what has just happened.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-enum Step {
-    Start,
-    AfterRefusedVersionDeleted,
-    AfterFinalizerAdded,
-    AfterChangeHashWritten,
-    AfterPendingStatus,
-    AfterSecretRead,
-    AfterServiceSecretRead,
-    AfterGroupFound,
-    AfterScaleSetLookedUp,
-    AfterScaleSetCreated,
-    AfterScaleSetAnnotated,
-    AfterScaleSetUpdated,
-    AfterScaleSetChecked,
-    AfterScaleSetForgotten,
-    AfterScaleSetMissed,
-    AfterIdentityReleased,
-    AfterIdentityMade,
-    AfterIdentityRecorded,
-    AfterRunnerSetsListed,
-    AfterRunnerSetCreated,
-    AfterOutdatedStatus,
-    AfterListenerDeleted,
-    AfterRunnerSetDrained,
-    AfterOldRunnerSetDeleted,
-    AfterListenerCreated,
-    AfterStatus,
-    AfterFailureReported,
-    AfterListenerCleaned,
-    AfterRunnerSetCleaned,
-    AfterScaleSetDeleted,
-    AfterScaleSetIdRemoved,
-    AfterProtectedSecretRead,
-    AfterProtectionRemoved,
-    AfterFinalizerRemoved,
+steps! {
+    Start = "start",
+    AfterRefusedVersionDeleted = "after-refused-version-deleted",
+    AfterFinalizerAdded = "after-finalizer-added",
+    AfterChangeHashWritten = "after-change-hash-written",
+    AfterPendingStatus = "after-pending-status",
+    AfterSecretRead = "after-secret-read",
+    AfterServiceSecretRead = "after-service-secret-read",
+    AfterGroupFound = "after-group-found",
+    AfterScaleSetLookedUp = "after-scale-set-looked-up",
+    AfterScaleSetCreated = "after-scale-set-created",
+    AfterScaleSetAnnotated = "after-scale-set-annotated",
+    AfterScaleSetUpdated = "after-scale-set-updated",
+    AfterScaleSetChecked = "after-scale-set-checked",
+    AfterScaleSetForgotten = "after-scale-set-forgotten",
+    AfterIdentityReleased = "after-identity-released",
+    AfterIdentityMade = "after-identity-made",
+    AfterIdentityRecorded = "after-identity-recorded",
+    AfterRunnerSetsListed = "after-runner-sets-listed",
+    AfterRunnerSetCreated = "after-runner-set-created",
+    AfterOutdatedStatus = "after-outdated-status",
+    AfterListenerDeleted = "after-listener-deleted",
+    AfterRunnerSetDrained = "after-runner-set-drained",
+    AfterOldRunnerSetDeleted = "after-old-runner-set-deleted",
+    AfterListenerCreated = "after-listener-created",
+    AfterStatus = "after-status",
+    AfterFailureReported = "after-failure-reported",
+    AfterListenerCleaned = "after-listener-cleaned",
+    AfterRunnerSetCleaned = "after-runner-set-cleaned",
+    AfterScaleSetDeleted = "after-scale-set-deleted",
+    AfterScaleSetIdRemoved = "after-scale-set-id-removed",
+    AfterProtectedSecretRead = "after-protected-secret-read",
+    AfterProtectionRemoved = "after-protection-removed",
+    AfterFinalizerRemoved = "after-finalizer-removed",
 }
 
 /// What a service client is being made for.
@@ -289,187 +290,6 @@ impl ArsPass {
         o.settings.behaviour.outdated == Outdated::TearsDown && self.ars().status.phase == ArsPhase::Outdated
     }
 
-    /// Steps 8 to 12: which runner set is the latest, and whether there is one at all.
-    fn runner_sets(&mut self, o: &mut Observed<'_>) -> Decision {
-        let outdated = self.is_outdated(o);
-        self.latest = build::latest(self.ars(), o.caches.runner_sets(&self.key), o.settings).cloned();
-        self.identity = identity::inspect(self.ars(), self.latest.as_deref(), o);
-        if let Some(decision) = self.repair_identity(o) {
-            return decision;
-        }
-        let Some(latest) = self.latest.clone() else {
-            if outdated {
-                return self.tear_down_outdated(o);
-            }
-            return self.create_runner_set(o);
-        };
-        self.listener = o.caches.get::<AutoscalingListener>(&self.listener_key(o)).cloned();
-        let tears_down = o.settings.behaviour.outdated == Outdated::TearsDown;
-        if outdated || tears_down && latest.status.phase == ErsPhase::Outdated {
-            return self.tear_down_outdated(o);
-        }
-        self.listener_is_right(o, &latest)
-    }
-
-    /// Step 12: the whole scale set goes, its registration included (Q-OUTDATED-PERMANENT).
-    fn tear_down_outdated(&mut self, o: &mut Observed<'_>) -> Decision {
-        if self.ars().status.phase == ArsPhase::Outdated {
-            return self.clean_up(o, Cleaning::Outdated);
-        }
-        let counted = self.latest.as_ref().map(|l| &l.status);
-        let patch = status::counters(&self.ars().status, ArsPhase::Outdated, counted);
-        self.patch_status(Step::AfterOutdatedStatus, patch)
-    }
-
-    /// Step 13: a listener that no longer fits is deleted, and nothing else happens in this pass.
-    fn listener_is_right(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
-        if o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked {
-            // A rename orphans nothing: whatever listens for this set under another name goes first.
-            if let Some(stray) = self.strays(o).next() {
-                return if stray.metadata.is_deleting() {
-                    self.settle()
-                } else {
-                    self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, stray.metadata.key())
-                };
-            }
-        }
-        let Some(listener) = self.listener.clone() else { return self.runner_set_is_right(o, latest) };
-        match build::listener_fits(&listener, self.ars(), latest, self.identity.offers_jobs(), o.settings) {
-            Ok(true) if !listener.metadata.is_deleting() => self.runner_set_is_right(o, latest),
-            Ok(true) if o.settings.behaviour.ars_listener_binding == ListenerBinding::Ignored => {
-                self.runner_set_is_right(o, latest)
-            }
-            Ok(_) => {
-                let waits = o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked;
-                if waits && listener.metadata.is_deleting() {
-                    return self.settle();
-                }
-                // Upstream does not look at deletionTimestamp: one more DELETE per pass (recorded: a_update/0.14.2).
-                self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, listener.metadata.key())
-            }
-            Err(why) => self.fail(o, ("Failed to build the AutoscalingListener", "ListenerBuild"), why),
-        }
-    }
-
-    /// Listeners of this set that do not have the name they should have.
-    fn strays<'a>(&self, o: &Observed<'a>) -> impl Iterator<Item = &'a Arc<AutoscalingListener>> + use<'a> {
-        let (own, set) = (self.listener_key(o), self.key.clone());
-        o.caches.of(Kind::AutoscalingListener).iter().filter_map(AutoscalingListener::unwrap).filter(move |l| {
-            l.spec.autoscaling_runner_set_name == set.name
-                && l.spec.autoscaling_runner_set_namespace == set.namespace
-                && l.metadata.key() != own
-        })
-    }
-
-    /// Step 14: a runner set of another spec is drained (`eventual`) or gets a successor.
-    fn runner_set_is_right(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
-        if build::runner_set_fits(latest, self.ars(), &self.identity, o.settings) {
-            return self.delete_old_runner_sets(o, latest);
-        }
-        let eventual = o.settings.update_strategy == UpdateStrategy::Eventual;
-        if !(eventual && build::is_working(&latest.status)) {
-            return self.create_runner_set(o);
-        }
-        let behaviour = &o.settings.behaviour;
-        let replicas = (latest.spec.replicas != 0).then_some(0);
-        let patch_id = (behaviour.ars_drain == Drain::ResetsId && latest.spec.patch_id != 0).then_some(0);
-        let body = match (replicas, patch_id) {
-            // Nothing to change: an empty patch all the same (recorded: a_update_ev/0.14.2).
-            (None, None) => Body::None,
-            (replicas, patch_id) => Body::ErsSpec { replicas, patch_id },
-        };
-        if body == Body::None && behaviour.gone_objects == GoneObjects::Fine {
-            return self.write_status(o);
-        }
-        let (key, patch) = (latest.metadata.key(), Patch::body(body));
-        self.patch_object(Step::AfterRunnerSetDrained, Kind::EphemeralRunnerSet, key, Sub::Main, patch)
-    }
-
-    /// Step 15.
-    fn delete_old_runner_sets(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
-        let old = |e: &&Arc<EphemeralRunnerSet>| e.metadata.name != latest.metadata.name && !e.metadata.is_deleting();
-        self.doomed = o.caches.runner_sets(&self.key).filter(old).map(|e| e.metadata.key()).collect();
-        self.delete_next_old_runner_set(o)
-    }
-
-    fn delete_next_old_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
-        match self.doomed.pop() {
-            Some(key) => self.delete(Step::AfterOldRunnerSetDeleted, Kind::EphemeralRunnerSet, key),
-            None => self.listener_exists(o),
-        }
-    }
-
-    /// Step 16.
-    fn listener_exists(&mut self, o: &mut Observed<'_>) -> Decision {
-        let Some(latest) = self.latest.clone() else { return self.settle() };
-        if self.listener.is_some() {
-            return self.write_status(o);
-        }
-        let waits = o.settings.update_strategy == UpdateStrategy::Eventual
-            && o.settings.behaviour.ars_eventual_listener == EventualListener::WaitsForRunners
-            && build::is_working(&latest.status);
-        if waits {
-            // Nobody drains the set if its spec did not change: no listener for ever (Q-EVENTUAL-DEADLOCK).
-            o.info("Creating a new AutoscalingListener is waiting for the running and pending runners to finish");
-            return self.settle();
-        }
-        let key = self.listener_key(o);
-        match build::listener(key, self.ars(), &latest, self.identity.offers_jobs(), o.settings) {
-            Ok(listener) => self.kube(Step::AfterListenerCreated, KubeRequest::Create(listener.into())),
-            Err(why) => self.fail(o, ("Failed to build the AutoscalingListener", "ListenerBuild"), why),
-        }
-    }
-
-    fn create_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
-        if o.settings.behaviour.ars_ers_name == ErsName::Derived {
-            // The cache may not show what was created a moment ago: the server is asked.
-            let labels = vec![
-                (labels::SCALE_SET_NAME.into(), self.key.name.clone()),
-                (labels::SCALE_SET_NAMESPACE.into(), self.key.namespace.clone()),
-            ];
-            let namespace = Some(self.key.namespace.clone());
-            let list = KubeRequest::List { kind: Kind::EphemeralRunnerSet, namespace, labels };
-            return self.kube(Step::AfterRunnerSetsListed, list);
-        }
-        self.request_runner_set(o, None)
-    }
-
-    fn request_runner_set(&mut self, o: &mut Observed<'_>, name: Option<Str>) -> Decision {
-        match build::runner_set(self.ars(), name, &self.identity, o.settings) {
-            Ok(set) => self.kube(Step::AfterRunnerSetCreated, KubeRequest::Create(set.into())),
-            Err(why) => self.fail(o, ("Failed to build the EphemeralRunnerSet", "RunnerSetBuild"), why),
-        }
-    }
-
-    fn after_runner_sets_listed(&mut self, o: &mut Observed<'_>) -> Decision {
-        let items = match o.take_reply().into_kube() {
-            Ok(KubeOk::List { items, .. }) => items,
-            Ok(_) => Vec::new(),
-            Err(e) => return self.fail(o, ("Failed to list EphemeralRunnerSets", "ApiServer"), e.text()),
-        };
-        let own =
-            |s: &&Arc<EphemeralRunnerSet>| s.metadata.controller().is_some_and(|c| c.uid == self.ars().metadata.uid);
-        let fits = |s: &Arc<EphemeralRunnerSet>| {
-            !s.metadata.is_deleting() && build::runner_set_fits(s, self.ars(), &self.identity, o.settings)
-        };
-        if items.iter().filter_map(EphemeralRunnerSet::unwrap).filter(own).any(fits) {
-            // It is there and the cache will show it.
-            return Decision::End(Outcome::After(Duration::from_secs(1)));
-        }
-        let name = build::free_name(self.ars(), &items, &self.identity, o.settings);
-        self.request_runner_set(o, Some(name))
-    }
-
-    fn after_created(&mut self, o: &mut Observed<'_>, failure: Failure) -> Decision {
-        match self.take_done(o) {
-            Ok(()) => self.settle(),
-            Err(e) if e.is_already_exists() && o.settings.behaviour.gone_objects == GoneObjects::Fine => {
-                Decision::End(Outcome::After(Duration::from_secs(1)))
-            }
-            Err(e) => self.fail(o, failure, e.text()),
-        }
-    }
-
     fn resume(&mut self, o: &mut Observed<'_>) -> Decision {
         let done = |this: &mut Self, o: &mut Observed<'_>, failure: Failure| match this.take_done(o) {
             Ok(()) => this.settle(),
@@ -506,11 +326,9 @@ impl ArsPass {
                 }
             },
             Step::AfterScaleSetChecked => self.after_scale_set_checked(o),
-            Step::AfterScaleSetForgotten => done(self, o, ("Failed to forget a lost runner scale set", "ApiServer")),
-            Step::AfterScaleSetMissed => match self.take_patched(o) {
-                Ok(()) => Decision::End(Outcome::After(scale_set::CONFIRM_AFTER)),
-                Err(e) => Decision::End(Outcome::failed(&e)),
-            },
+            Step::AfterScaleSetForgotten => {
+                done(self, o, ("Failed to note whether the runner scale set is lost", "ApiServer"))
+            }
             Step::AfterIdentityReleased => self.after_identity_released(o),
             Step::AfterIdentityMade => match self.take_done(o) {
                 Err(e) if !e.is_already_exists() => {
@@ -579,41 +397,6 @@ impl Pass for ArsPass {
     }
 
     fn at(&self) -> &'static str {
-        match self.step {
-            Step::Start => "Start",
-            Step::AfterRefusedVersionDeleted => "AfterRefusedVersionDeleted",
-            Step::AfterFinalizerAdded => "AfterFinalizerAdded",
-            Step::AfterChangeHashWritten => "AfterChangeHashWritten",
-            Step::AfterPendingStatus => "AfterPendingStatus",
-            Step::AfterSecretRead => "AfterSecretRead",
-            Step::AfterServiceSecretRead => "AfterServiceSecretRead",
-            Step::AfterGroupFound => "AfterGroupFound",
-            Step::AfterScaleSetLookedUp => "AfterScaleSetLookedUp",
-            Step::AfterScaleSetCreated => "AfterScaleSetCreated",
-            Step::AfterScaleSetAnnotated => "AfterScaleSetAnnotated",
-            Step::AfterScaleSetUpdated => "AfterScaleSetUpdated",
-            Step::AfterScaleSetChecked => "AfterScaleSetChecked",
-            Step::AfterScaleSetForgotten => "AfterScaleSetForgotten",
-            Step::AfterScaleSetMissed => "AfterScaleSetMissed",
-            Step::AfterIdentityReleased => "AfterIdentityReleased",
-            Step::AfterIdentityMade => "AfterIdentityMade",
-            Step::AfterIdentityRecorded => "AfterIdentityRecorded",
-            Step::AfterRunnerSetsListed => "AfterRunnerSetsListed",
-            Step::AfterRunnerSetCreated => "AfterRunnerSetCreated",
-            Step::AfterOutdatedStatus => "AfterOutdatedStatus",
-            Step::AfterListenerDeleted => "AfterListenerDeleted",
-            Step::AfterRunnerSetDrained => "AfterRunnerSetDrained",
-            Step::AfterOldRunnerSetDeleted => "AfterOldRunnerSetDeleted",
-            Step::AfterListenerCreated => "AfterListenerCreated",
-            Step::AfterStatus => "AfterStatus",
-            Step::AfterFailureReported => "AfterFailureReported",
-            Step::AfterListenerCleaned => "AfterListenerCleaned",
-            Step::AfterRunnerSetCleaned => "AfterRunnerSetCleaned",
-            Step::AfterScaleSetDeleted => "AfterScaleSetDeleted",
-            Step::AfterScaleSetIdRemoved => "AfterScaleSetIdRemoved",
-            Step::AfterProtectedSecretRead => "AfterProtectedSecretRead",
-            Step::AfterProtectionRemoved => "AfterProtectionRemoved",
-            Step::AfterFinalizerRemoved => "AfterFinalizerRemoved",
-        }
+        self.step.name()
     }
 }

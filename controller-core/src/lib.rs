@@ -35,6 +35,8 @@ pub mod triggers;
 pub mod workqueue;
 
 #[cfg(test)]
+mod set_world;
+#[cfg(test)]
 mod test_world;
 
 pub use behaviour::Behaviour;

@@ -24,6 +24,8 @@ pub const GROUP_NAME: &str = "actions.github.com/runner-group-name";
 pub const VALUES_HASH: &str = "actions.github.com/values-hash";
 /// Annotation with the hash of spec and labels (0.14.0 on).
 pub const CHANGE_HASH: &str = "actions.github.com/change-hash";
+/// Annotation with the time at which the service denied the scale set first (`next`).
+pub const SCALE_SET_MISSED: &str = "actions.github.com/runner-scale-set-missed-at";
 /// Annotation with the identity of the ServiceAccount that the runners of a set were made under (`next`).
 pub const IDENTITY: &str = "actions.github.com/runner-identity";
 

@@ -134,3 +134,18 @@ pub trait Pass: Clone {
     /// The name of the step it will resume at, for traces and crash points.
     fn at(&self) -> &'static str;
 }
+
+/// Declares the steps of a pass: where it resumes, named for what has just happened, with the name that traces and crash
+/// points use.
+macro_rules! steps {
+    ($($step:ident = $name:literal,)*) => {
+        /// Where a pass resumes: named for what has just happened.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        enum Step { $($step),* }
+        impl Step {
+            /// The name in traces and crash points.
+            const fn name(self) -> &'static str { match self { $(Step::$step => $name),* } }
+        }
+    };
+}
+pub(crate) use steps;

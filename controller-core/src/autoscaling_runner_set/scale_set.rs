@@ -6,12 +6,12 @@
 
 use arc_api::core::Secret;
 use arc_api::crd::AutoscalingListener;
-use arc_api::kube::{ArsStatusPatch, KubeRequest, Patch};
+use arc_api::kube::{KubeRequest, Patch};
 use arc_api::meta::Key;
 use arc_api::service::{Op, ScaleSetInfo, ServiceOk};
-use arc_api::{Duration, GroupId, Kind, Resource, Str, format_smolstr};
+use arc_api::{Duration, GroupId, Kind, Resource, Str, Time, format_smolstr};
 
-use super::{ArsPass, Purpose, Step, status};
+use super::{ArsPass, Purpose, Step};
 use crate::behaviour::*;
 use crate::call::{Call, CallError, ServiceCall};
 use crate::credentials::client_key;
@@ -22,6 +22,8 @@ use crate::{labels, names};
 pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(20);
 /// Listener pods that must have ended in a row before the scale set itself is doubted.
 const DOUBT_AFTER_RESTARTS: i32 = 2;
+/// How long after such an end it is doubted: one question per end, not one per pass.
+const DOUBT_FOR: Duration = Duration::from_secs(10);
 
 impl ArsPass {
     /// Step 7: the registration as the annotations tell it.
@@ -58,17 +60,29 @@ impl ArsPass {
         self.runner_sets(o)
     }
 
-    /// Whether the service should be asked if the scale set still exists.
-    fn doubts_scale_set(&self, o: &Observed<'_>) -> bool {
+    /// Whether the service should be asked if the scale set still exists: just after its listener ended again, or when a first
+    /// denial has become old enough to be confirmed.
+    fn doubts_scale_set(&mut self, o: &Observed<'_>) -> bool {
         if self.checked || o.settings.behaviour.ars_scale_set_check == ScaleSetCheck::Never {
             return false;
         }
+        if let Some(at) = self.missed_at() {
+            let due = at.after(CONFIRM_AFTER);
+            // The denial's own write wakes the set at once; only time confirms it.
+            self.again = (o.now < due).then(|| due.since(o.now));
+            return o.now >= due;
+        }
         let listener = o.caches.get::<AutoscalingListener>(&self.listener_key(o));
-        self.is_missing_once() || listener.is_some_and(|l| l.status.restarts >= DOUBT_AFTER_RESTARTS)
+        listener.is_some_and(|l| {
+            let ended_now = l.status.last_restart.is_some_and(|at| o.now.since(at) < DOUBT_FOR);
+            let same = Some(l.spec.runner_scale_set_id) == self.scale_set_id();
+            l.status.restarts >= DOUBT_AFTER_RESTARTS && ended_now && same && !l.metadata.is_deleting()
+        })
     }
 
-    fn is_missing_once(&self) -> bool {
-        self.ars().status.conditions.iter().any(|c| c.type_ == status::SCALE_SET_MISSING)
+    /// When the service denied the scale set for the first time.
+    pub(super) fn missed_at(&self) -> Option<Time> {
+        self.ars().metadata.annotation(names::SCALE_SET_MISSED).and_then(|t| Time::parse_rfc3339(t))
     }
 
     fn read_secret(&mut self, step: Step) -> Decision {
@@ -218,37 +232,32 @@ impl ArsPass {
 
     fn after_update_refused(&mut self, o: &mut Observed<'_>, e: &CallError) -> Decision {
         if is_missing(e) && o.settings.behaviour.ars_scale_set_check == ScaleSetCheck::WhenListenerFails {
-            return self.scale_set_missed();
+            return self.scale_set_missed(o);
         }
         self.fail(o, ("Failed to update runner scale set", "Registration"), e.text())
     }
 
     pub(super) fn after_scale_set_checked(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_service() {
-            Err(e) if is_missing(&e) => self.scale_set_missed(),
-            Ok(ServiceOk::ScaleSet(None)) => self.scale_set_missed(),
+            Err(e) if is_missing(&e) => self.scale_set_missed(o),
+            Ok(ServiceOk::ScaleSet(None)) => self.scale_set_missed(o),
+            Ok(_) if self.missed_at().is_some() => {
+                let annotations = vec![(names::SCALE_SET_MISSED.into(), None)];
+                self.patch(Step::AfterScaleSetForgotten, Patch { annotations, ..Patch::default() })
+            }
             // Another failure proves nothing: the pass goes on as if it had not asked.
             _ => self.runner_sets(o),
         }
     }
 
     /// The first denial is only noted, an outage may have caused it; the second one makes the set forget its id.
-    fn scale_set_missed(&mut self) -> Decision {
-        if self.is_missing_once() {
-            let annotations = vec![(names::SCALE_SET_ID.into(), None)];
-            return self.patch(Step::AfterScaleSetForgotten, Patch { annotations, ..Patch::default() });
-        }
-        let missing = arc_api::crd::Condition {
-            type_: status::SCALE_SET_MISSING.into(),
-            status: true,
-            reason: "NotFound".into(),
-            message: format_smolstr!("the service does not know scale set {}", self.scale_set_id().unwrap_or_default()),
+    fn scale_set_missed(&mut self, o: &Observed<'_>) -> Decision {
+        let annotations = if self.missed_at().is_some() {
+            vec![(names::SCALE_SET_ID.into(), None), (names::SCALE_SET_MISSED.into(), None)]
+        } else {
+            vec![(names::SCALE_SET_MISSED.into(), Some(o.now.to_rfc3339().into()))]
         };
-        let conditions = status::with(&self.ars().status.conditions, missing);
-        self.patch_status(
-            Step::AfterScaleSetMissed,
-            ArsStatusPatch { conditions: Some(conditions), ..ArsStatusPatch::default() },
-        )
+        self.patch(Step::AfterScaleSetForgotten, Patch { annotations, ..Patch::default() })
     }
 
     fn unexpected(&mut self, o: &mut Observed<'_>, answer: &ServiceOk) -> Decision {

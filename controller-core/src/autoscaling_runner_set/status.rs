@@ -82,6 +82,9 @@ impl ArsPass {
             let (label, build) = (version::label_of(self.ars()), &o.settings.version);
             add(VERSION_SKEW, "OtherVersion", format_smolstr!("the set says {label}, the controller is {build}"));
         }
+        if let Some(at) = self.missed_at() {
+            add(SCALE_SET_MISSING, "NotFound", format_smolstr!("unknown to the service since {}", at.to_rfc3339()));
+        }
         if let Some((reason, message)) = self.identity.trouble() {
             add(IDENTITY_BROKEN, reason, message);
         }
