@@ -36,6 +36,7 @@ pub mod workqueue;
 
 #[cfg(test)]
 mod set_world;
+mod runner_switch_tests;
 #[cfg(test)]
 mod test_world;
 

@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub lose_reply: Option<usize>,
     pub calls: usize,
     pub trace: Vec<String>,
+    /// All calls and ends of passes, never taken.
+    pub history: Vec<String>,
     pub log: Vec<LogLine>,
     /// Pods ever created, by name.
     pub pods_made: BTreeMap<Str, usize>,
@@ -105,6 +107,7 @@ impl World {
             lose_reply: None,
             calls: 0,
             trace: vec![],
+            history: vec![],
             log: vec![],
             pods_made: BTreeMap::new(),
             next: 0,
@@ -123,13 +126,6 @@ impl World {
         let ers = ErsSpec { ephemeral_runner_spec: spec(), ..ErsSpec::default() };
         world.put(EphemeralRunnerSet { metadata, spec: ers, status: ErsStatus::default() });
         world.sync();
-        world
-    }
-    pub(crate) fn with(release: Release, switches: &[(&str, &str)]) -> World {
-        let mut world = World::new(release);
-        for (name, value) in switches {
-            world.switch(name, value);
-        }
         world
     }
     pub(crate) fn switch(&mut self, name: &str, value: &str) {
@@ -208,7 +204,10 @@ impl World {
             let mut observed =
                 Observed { settings: &settings, caches: &self.caches, now: self.now, reply, log: &mut self.log };
             match pass.step(&mut observed) {
-                Decision::End(outcome) => return Some(outcome),
+                Decision::End(outcome) => {
+                    self.history.push(format!("=> {outcome:?}"));
+                    return Some(outcome);
+                }
                 Decision::Call(_) if n == limit => return None,
                 Decision::Call(call) => reply = Some(self.execute(&call)),
             }
@@ -219,10 +218,15 @@ impl World {
     pub(crate) fn execute(&mut self, call: &Call) -> Reply {
         self.calls += 1;
         let lost = self.lose_reply == Some(self.calls);
-        let reply = match call {
+        match call {
             Call::Kube(request) => {
                 let answer = self.kube(request);
-                self.trace.push(render(request, &answer));
+                let line = render(request, &answer);
+                self.history.push(match request {
+                    KubeRequest::Create(object) => format!("{line} {}", arc_api::json::to_json(object)),
+                    _ => line.clone(),
+                });
+                self.trace.push(line);
                 self.sync();
                 if lost { Reply::Kube(Err(CallError::Transport(Transport::Timeout))) } else { Reply::kube(answer) }
             }
@@ -232,12 +236,12 @@ impl World {
                     None => self.service(&service.op),
                 };
                 let status = answer.as_ref().map_or_else(|e| e.status, |_| 200);
+                self.history.push(format!("{:?} {status}", service.op));
                 self.trace.push(format!("{} {status}", service.op.code()));
                 let answer = answer.map_err(CallError::Service);
                 Reply::Service(if lost { Err(CallError::Transport(Transport::Timeout)) } else { answer })
             }
-        };
-        reply
+        }
     }
     fn kube(&mut self, request: &KubeRequest) -> KubeReply {
         let missing = |kind: Kind, key: &Key| Arc::new(Status::not_found(kind, &key.name));
