@@ -35,8 +35,9 @@ pub mod triggers;
 pub mod workqueue;
 
 #[cfg(test)]
-mod set_world;
 mod runner_switch_tests;
+#[cfg(test)]
+mod set_world;
 #[cfg(test)]
 mod test_world;
 
