@@ -123,7 +123,7 @@ impl GitHub {
                 Arc::make_mut(&mut message).statistics = self.statistics(set);
             }
             (message, true)
-        } else if set.pending.iter().any(|pending| pending.visible_at <= now) {
+        } else if set.next_message > poll.last && set.pending.iter().any(|pending| pending.visible_at <= now) {
             let batch_max = profile.batch_max.max(1);
             let statistics = self.statistics(set);
             let Some(set) = self.set_mut(id) else { return };
@@ -135,15 +135,15 @@ impl GitHub {
                 }
                 !is_taken
             });
-            // A client whose cursor is ahead of the log would never see the message: ids jump over the cursor.
-            let number = set.next_message.max(MessageId(poll.last.0 + 1));
+            let number = set.next_message;
             set.next_message = MessageId(number.0 + 1);
             let message = Arc::new(Message { id: number, events, statistics });
             set.messages.push_back(Arc::clone(&message));
             (message, false)
         } else {
             let next = set.pending.iter().map(|pending| pending.visible_at).min().unwrap_or(Time::NEVER);
-            if next < set.deliver_at {
+            // What is visible already waits for a poll with a lower cursor, not for time.
+            if now < next && next < set.deliver_at {
                 if let Some(set) = self.set_mut(id) {
                     set.deliver_at = next;
                 }

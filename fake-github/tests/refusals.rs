@@ -113,7 +113,12 @@ fn removing_what_does_not_exist_succeeds_and_a_busy_runner_is_refused() {
     assert_eq!(w.admin(Op::RemoveRunner(RunnerId(0))), Ok(ServiceOk::Done));
     assert_eq!(w.admin(Op::RemoveRunner(RunnerId(99))), Ok(ServiceOk::Done));
     w.github.tune(None, |profile| profile.unknown_runner_status = 404);
-    check_refused(w.admin(Op::RemoveRunner(RunnerId(99))), 404, Exception::AgentNotFound, "No runner found with identifier 99.");
+    check_refused(
+        w.admin(Op::RemoveRunner(RunnerId(99))),
+        404,
+        Exception::AgentNotFound,
+        "No runner found with identifier 99.",
+    );
     let held = w.listen(set);
     w.job("linux");
     let _parked = w.poll(held, 0, 1);

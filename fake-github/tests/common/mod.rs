@@ -14,6 +14,8 @@ pub struct World {
     pub github: GitHub,
     pub now: Time,
     pub admin: Token,
+    /// Answers nobody has asked for yet.
+    pub mailbox: std::collections::BTreeMap<Ticket, ServiceReply>,
 }
 
 /// What a listener holds after E7.
@@ -29,7 +31,7 @@ impl World {
         let mut github = GitHub::new(Settings { profile, ..Settings::default() });
         github.tune(None, |profile| profile.admin_ttl = Duration::MAX);
         let admin = github.issue_admin_token(ORG, Time::ZERO);
-        World { github, now: Time::ZERO, admin }
+        World { github, now: Time::ZERO, admin, mailbox: Default::default() }
     }
     pub fn of(personality: Personality) -> World {
         World::new(Profile { personality, ..Profile::default() })
@@ -94,13 +96,10 @@ impl World {
     }
     /// The answer of a parked call, if it is there; other answers stay.
     pub fn answered(&mut self, ticket: Ticket) -> Option<ServiceReply> {
-        let mut found = None;
-        let mut others = Vec::new();
         while let Some((t, reply)) = self.github.pop_ready() {
-            if t == ticket { found = Some(reply) } else { others.push((t, reply)) }
+            assert!(self.mailbox.insert(t, reply).is_none(), "answered twice: {t:?}");
         }
-        assert!(others.is_empty(), "answers nobody waits for: {others:?}");
-        found
+        self.mailbox.remove(&ticket)
     }
     #[track_caller]
     pub fn message(&mut self, held: Held, last: i64) -> Arc<Message> {
