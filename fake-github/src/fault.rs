@@ -11,7 +11,7 @@ use arc_api::{Duration, JobId, RunnerId, ScaleSetId, Str, Time};
 
 use crate::event::{EventType, JobEnd, RunnerEnd, ServiceEvent};
 use crate::jobs::JobState;
-use crate::rules::{AnswerRule, RateLimit};
+use crate::rules::{AnswerRule, Limiter};
 use crate::scale_sets::ScaleSet;
 use crate::scope::{Firing, RuleId, Scope};
 use crate::state::GitHub;
@@ -140,7 +140,7 @@ pub(crate) struct StatFault {
 pub(crate) struct Faults {
     pub(crate) rules: u32,
     pub(crate) answers: Vec<(RuleId, AnswerRule)>,
-    pub(crate) limits: Vec<(RuleId, RateLimit)>,
+    pub(crate) limits: Vec<Limiter>,
     pub(crate) events: Vec<(RuleId, EventFault)>,
     pub(crate) statistics: Vec<StatFault>,
     pub(crate) versions: Vec<(RuleId, VersionRule)>,
@@ -203,7 +203,7 @@ impl GitHub {
             |f: &Faults| f.answers.len() + f.limits.len() + f.events.len() + f.statistics.len() + f.versions.len();
         let before = count(faults);
         faults.answers.retain(|(rule, _)| *rule != id);
-        faults.limits.retain(|(rule, _)| *rule != id);
+        faults.limits.retain(|limiter| limiter.id != id);
         faults.events.retain(|(rule, _)| *rule != id);
         faults.statistics.retain(|rule| rule.id != id);
         faults.versions.retain(|(rule, _)| *rule != id);

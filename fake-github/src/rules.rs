@@ -124,14 +124,12 @@ pub struct RateLimit {
     pub status: u16,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
-    pub(crate) buckets: BTreeMap<u64, Bucket>,
 }
 
 impl RateLimit {
     /// `budget` requests per `per`, refused with 429.
     pub fn new(ops: OpSet, key: LimitKey, budget: u32, per: Duration) -> RateLimit {
-        let buckets = BTreeMap::new();
-        RateLimit { ops, scope: Scope::default(), key, budget, per, status: 429, retry_after: None, buckets }
+        RateLimit { ops, scope: Scope::default(), key, budget, per, status: 429, retry_after: None }
     }
 }
 
@@ -142,12 +140,20 @@ pub(crate) struct Bucket {
     at: Time,
 }
 
-impl RateLimit {
+/// A rate limit in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Limiter {
+    pub(crate) id: RuleId,
+    limit: RateLimit,
+    buckets: BTreeMap<u64, Bucket>,
+}
+
+impl Limiter {
     fn allows(&mut self, key: u64, now: Time) -> bool {
-        let cost = self.per.as_micros() as u64;
-        let full = cost.saturating_mul(u64::from(self.budget));
+        let cost = self.limit.per.as_micros() as u64;
+        let full = cost.saturating_mul(u64::from(self.limit.budget));
         let bucket = self.buckets.entry(key).or_insert(Bucket { level: full, at: now });
-        let gained = (now.since(bucket.at).as_micros() as u64).saturating_mul(u64::from(self.budget));
+        let gained = (now.since(bucket.at).as_micros() as u64).saturating_mul(u64::from(self.limit.budget));
         *bucket = Bucket { level: bucket.level.saturating_add(gained).min(full), at: now };
         let is_allowed = bucket.level >= cost;
         bucket.level -= if is_allowed { cost } else { 0 };
@@ -168,7 +174,7 @@ impl GitHub {
     pub fn limit_rate(&mut self, limit: RateLimit) -> RuleId {
         let faults = self.faults_mut();
         let id = faults.next_rule();
-        faults.limits.push((id, limit));
+        faults.limits.push(Limiter { id, limit, buckets: BTreeMap::new() });
         id
     }
 
@@ -252,11 +258,13 @@ impl GitHub {
         let is_poll = matches!(request.op, Op::GetMessage { .. });
         let faults = self.faults_mut();
         let mut found = None;
-        for (id, limit) in &mut faults.limits {
-            if limit.ops.has(&request.op) && is_covered(&limit.scope) && !limit.allows(keys[limit.key as usize], now) {
-                let mut error = ServiceError::new(limit.status, Exception::None, "API rate limit exceeded");
-                error.retry_after = limit.retry_after;
-                found = Some((*id, Intercepted::Refuse(Arc::new(error))));
+        for limiter in &mut faults.limits {
+            let limit = &limiter.limit;
+            let (id, key, status, retry_after) = (limiter.id, limit.key, limit.status, limit.retry_after);
+            if limit.ops.has(&request.op) && is_covered(&limit.scope) && !limiter.allows(keys[key as usize], now) {
+                let mut error = ServiceError::new(status, Exception::None, "API rate limit exceeded");
+                error.retry_after = retry_after;
+                found = Some((id, Intercepted::Refuse(Arc::new(error))));
                 break;
             }
         }

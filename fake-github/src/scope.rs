@@ -50,7 +50,8 @@ pub struct Firing {
     pub every: u32,
     /// At most so many are changed.
     pub count: u32,
-    pub(crate) seen: u32,
+    /// How many it has met; begins at 0.
+    pub seen: u32,
 }
 
 impl Default for Firing {
