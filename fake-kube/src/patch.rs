@@ -232,8 +232,11 @@ fn er_status(old: &ErStatus, p: &ErStatusPatch) -> Option<ErStatus> {
         message => message,
         runner_id => runner_id,
         runner_name => runner_name,
+        ended_generation => ended_generation,
+        rejections => rejections,
         conditions => conditions,
     );
+    let rejected = p.last_rejection.map(Time::truncated).filter(|t| Some(*t) != old.last_rejection);
     let token = p.runner_jit_config.filter(|t| Some(*t) != old.runner_jit_config);
     let mark = |m: &FailureMark| match *m {
         FailureMark::At(t) => FailureMark::At(t.truncated()),
@@ -244,10 +247,11 @@ fn er_status(old: &ErStatus, p: &ErStatusPatch) -> Option<ErStatus> {
         .as_ref()
         .filter(|add| add.iter().any(|(uid, m)| old.failures.as_ref().and_then(|f| f.get(uid)) != Some(&mark(m))));
     let job = p.job.as_ref().and_then(|add| merged_job(old.job.as_deref(), add));
-    if scalars.is_none() && token.is_none() && failures.is_none() && job.is_none() {
+    if scalars.is_none() && token.is_none() && failures.is_none() && job.is_none() && rejected.is_none() {
         return None;
     }
     let mut new = scalars.unwrap_or_else(|| old.clone());
+    new.last_rejection = rejected.or(old.last_rejection);
     if token.is_some() {
         new.runner_jit_config = token;
     }

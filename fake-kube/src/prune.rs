@@ -115,6 +115,9 @@ pub(crate) fn unknown_members(object: &mut Object, schema: SchemaVersion) {
         }
         Object::EphemeralRunner(o) => {
             drop_member!(o, status.conditions);
+            drop_member!(o, status.ended_generation);
+            drop_member!(o, status.rejections);
+            drop_member!(o, status.last_rejection);
             if schema >= NO_JIT_CONFIG {
                 drop_member!(o, status.runner_jit_config);
             }
