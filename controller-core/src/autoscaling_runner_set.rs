@@ -7,8 +7,7 @@
 //! reply; a new pass then starts from what was written. Assumes: caches may lag, each kind by itself; Secrets are read live.
 //! Source: arc-controllers.md §3 (autoscalingrunnerset_controller.go, 0.7.0–0.14.2), recorded in a_basic, a_update,
 //! a_update_ev, a_delete, d_uninstall, d_version_gate. The corrected controller follows field-bugs.md, *Correct controller*.
-//! Differs: a vault is not asked, the named Secret is read in its place; proxy credentials of the controller's own client are
-//! not read.
+//! Differs: a vault is not asked, the named Secret is read in its place.
 
 mod build;
 mod children;
@@ -33,6 +32,7 @@ use arc_api::{Duration, GroupId, Kind, Resource, Str};
 
 use crate::behaviour::*;
 use crate::call::{Call, CallError, ClientKey};
+use crate::client_build::ClientBuild;
 use crate::reconcile::{Decision, Observed, Outcome, Pass, steps};
 use crate::{hashes, names};
 
@@ -105,6 +105,7 @@ pub struct ArsPass {
     listener: Option<Arc<AutoscalingListener>>,
     /// Objects that are still to be deleted in this pass.
     doomed: Vec<Key>,
+    building: Option<ClientBuild>,
     client: Option<Arc<ClientKey>>,
     purpose: Purpose,
     cleaning: Cleaning,
@@ -128,6 +129,7 @@ impl ArsPass {
             latest: None,
             listener: None,
             doomed: Vec::new(),
+            building: None,
             client: None,
             purpose: Purpose::Create,
             cleaning: Cleaning::Deletion,

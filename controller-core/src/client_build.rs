@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arc_api::core::{ConfigMap, Secret};
-use arc_api::crd::{ErSpec, Proxy};
+use arc_api::crd::{ArsSpec, ErSpec, Proxy};
 use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
 use arc_api::{Kind, Object, Str};
@@ -29,17 +29,31 @@ pub(crate) struct ClientBuild {
 impl ClientBuild {
     /// The client for the objects of `spec`, whose secrets lie in `namespace`.
     pub(crate) fn of(spec: &ErSpec, namespace: &Str) -> ClientBuild {
+        let access = (&spec.github_config_url, &spec.github_config_secret);
+        ClientBuild::new(access, spec.proxy.as_deref(), spec.github_server_tls.as_deref(), namespace)
+    }
+    /// The client of a scale set itself.
+    pub(crate) fn for_set(spec: &ArsSpec, namespace: &Str) -> ClientBuild {
+        let access = (&spec.github_config_url, &spec.github_config_secret);
+        ClientBuild::new(access, spec.proxy.as_deref(), spec.github_server_tls.as_deref(), namespace)
+    }
+    fn new(
+        (url, secret): (&Str, &Str),
+        proxy: Option<&Proxy>,
+        tls: Option<&serde_json::Value>,
+        namespace: &Str,
+    ) -> ClientBuild {
         let mut others = Vec::new();
-        if let Some(proxy) = &spec.proxy {
+        if let Some(proxy) = proxy {
             others.extend(proxy_secrets(proxy).map(|name| (Kind::Secret, name.clone())));
         }
-        if let Some(name) = spec.github_server_tls.as_deref().and_then(root_ca) {
+        if let Some(name) = tls.and_then(root_ca) {
             others.push((Kind::ConfigMap, name));
         }
         ClientBuild {
-            url: spec.github_config_url.clone(),
+            url: url.clone(),
             namespace: namespace.clone(),
-            github_secret: spec.github_config_secret.clone(),
+            github_secret: secret.clone(),
             others,
             done: 0,
             secret: None,

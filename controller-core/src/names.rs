@@ -78,6 +78,11 @@ pub fn listener_config(listener: &str) -> Str {
     format_smolstr!("{listener}-config")
 }
 
+/// Name of the Role and RoleBinding, in the controller namespace, that let a listener write its own status (`next`).
+pub fn listener_status_rights(listener: &str) -> Str {
+    format_smolstr!("{listener}-status")
+}
+
 /// Name of the listener's proxy secret. Up to 0.13.0 it is made from the namespace, as the listener's own name is.
 pub fn listener_proxy(listener: &str) -> Str {
     format_smolstr!("{listener}-proxy")

@@ -13,34 +13,76 @@ use crate::behaviour::*;
 use crate::names;
 use crate::reconcile::{Decision, Observed, Outcome};
 
-/// The kinds that are removed, in order; the first Secret is the config, the second the proxy.
-const PARTS: [Kind; 6] = [Kind::Pod, Kind::Secret, Kind::Secret, Kind::RoleBinding, Kind::Role, Kind::ServiceAccount];
-const PROXY: usize = 2;
+/// What a listener consists of, in the order in which it is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Pod,
+    Config,
+    Proxy,
+    RoleBinding,
+    Role,
+    /// What lets the corrected listener write its own status.
+    StatusRoleBinding,
+    StatusRole,
+    Account,
+}
+
+const PARTS: [Part; 8] = [
+    Part::Pod,
+    Part::Config,
+    Part::Proxy,
+    Part::RoleBinding,
+    Part::Role,
+    Part::StatusRoleBinding,
+    Part::StatusRole,
+    Part::Account,
+];
+
+impl Part {
+    fn kind(self) -> Kind {
+        match self {
+            Part::Pod => Kind::Pod,
+            Part::Config | Part::Proxy => Kind::Secret,
+            Part::RoleBinding | Part::StatusRoleBinding => Kind::RoleBinding,
+            Part::Role | Part::StatusRole => Kind::Role,
+            Part::Account => Kind::ServiceAccount,
+        }
+    }
+}
 
 impl AlPass {
-    fn part_key(&self, part: usize, o: &Observed<'_>) -> Key {
+    fn part_key(&self, part: Part, o: &Observed<'_>) -> Key {
         let name = &self.key.name;
         let identity = || names::listener_identity(name, &self.set(), &o.settings.behaviour);
-        match PARTS[part] {
-            Kind::Pod => self.key.clone(),
-            Kind::Secret if part == PROXY => self.beside_us(names::listener_proxy(name)),
-            Kind::Secret => self.beside_us(names::listener_config(name)),
-            Kind::ServiceAccount => self.beside_us(identity()),
-            _ => self.beside_runners(identity()),
+        match part {
+            Part::Pod => self.key.clone(),
+            Part::Config => self.beside_us(names::listener_config(name)),
+            Part::Proxy => self.beside_us(names::listener_proxy(name)),
+            Part::RoleBinding | Part::Role => self.beside_runners(identity()),
+            Part::StatusRoleBinding | Part::StatusRole => self.beside_us(names::listener_status_rights(name)),
+            Part::Account => self.beside_us(identity()),
+        }
+    }
+
+    /// Whether such a listener has this part at all.
+    fn has_part(&self, part: Part, o: &Observed<'_>) -> bool {
+        match part {
+            Part::Proxy => self.listener().spec.proxy.is_some(),
+            Part::StatusRoleBinding | Part::StatusRole => o.settings.behaviour.conditions == ConditionsRule::Reported,
+            _ => true,
         }
     }
 
     /// The next part that is still there.
     pub(super) fn remove_parts(&mut self, o: &Observed<'_>) -> Decision {
-        while let Some(kind) = PARTS.get(self.part).copied() {
-            let key = self.part_key(self.part, o);
-            match kind {
-                Kind::Secret if self.part == PROXY && self.listener().spec.proxy.is_none() => {}
-                Kind::Secret => return self.get(Step::AfterPartRead, kind, key),
-                _ => {
-                    if let Some(object) = o.caches.of(kind).get(&key) {
-                        return self.remove(kind, object.meta().is_deleting(), key, o);
-                    }
+        while let Some(part) = PARTS.get(self.part).copied() {
+            let (kind, key) = (part.kind(), self.part_key(part, o));
+            if self.has_part(part, o) {
+                if kind == Kind::Secret {
+                    return self.get(Step::AfterPartRead, kind, key);
+                }
+                if let Some(object) = o.caches.of(kind).get(&key) {
+                    return self.remove(kind, object.meta().is_deleting(), key, o);
                 }
             }
             self.part += 1;
@@ -79,7 +121,7 @@ impl AlPass {
         match o.take_reply().into_object() {
             Ok(object) => {
                 let is_deleting = object.is_some_and(|s| s.meta().is_deleting());
-                let key = self.part_key(self.part, o);
+                let key = self.part_key(PARTS[self.part], o);
                 self.remove(Kind::Secret, is_deleting, key, o)
             }
             Err(e) if e.is_not_found() => {

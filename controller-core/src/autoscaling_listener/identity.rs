@@ -1,5 +1,5 @@
 //! What the listener may do: its mirrored secret (0.11.0 and older), ServiceAccount, Role and RoleBinding. Never grants more
-//! than patching one runner set and the runners' status.
+//! than patching one runner set, the runners' status and (corrected controller) the listener's own status.
 //!
 //! Source: arc-controllers.md §6.1 steps 6–9, §6.4, Q-MIRROR-HASH, Q-ROLE-RULES-NOT-REPAIRED; order and labels of a_basic.
 
@@ -121,13 +121,48 @@ impl AlPass {
         if o.caches.get::<RoleBinding>(&self.beside_runners(name.clone())).is_none() {
             return self.make_role_binding(name, o);
         }
+        if o.settings.behaviour.conditions == ConditionsRule::Reported {
+            return self.make_status_rights(o);
+        }
         self.make_proxy(o)
+    }
+
+    /// The corrected listener says what is wrong on its own AutoscalingListener, which lives in this namespace.
+    fn make_status_rights(&mut self, o: &Observed<'_>) -> Decision {
+        let name = names::listener_status_rights(&self.key.name);
+        let key = self.beside_us(name.clone());
+        let status = PolicyRule::new(&["patch"], "actions.github.com", &["autoscalinglisteners/status"]);
+        let rules: Arc<[PolicyRule]> = [PolicyRule { resource_names: vec![self.key.name.clone()], ..status }].into();
+        match o.caches.get::<Role>(&key) {
+            Some(role) if role.rules == rules => {}
+            Some(role) => {
+                let mut role = (**role).clone();
+                role.rules = rules;
+                return self.kube(Step::AfterRoleUpdated, KubeRequest::Update(role.into(), Sub::Main));
+            }
+            None => {
+                let labels = Arc::new(self.traced_labels(o));
+                let role = Role { metadata: self.owned(name, labels, Labels::default()), rules };
+                return self.kube(Step::AfterRoleCreated, KubeRequest::Create(role.into()));
+            }
+        }
+        if o.caches.get::<RoleBinding>(&key).is_none() {
+            let role_ref = RoleRef { kind: "Role".into(), name: name.clone() };
+            let subjects = vec![self.subject(self.identity_name(o))];
+            let metadata = self.owned(name, Arc::new(self.traced_labels(o)), Labels::default());
+            let binding = RoleBinding { metadata, role_ref, subjects };
+            return self.kube(Step::AfterRoleBindingCreated, KubeRequest::Create(binding.into()));
+        }
+        self.make_proxy(o)
+    }
+
+    fn subject(&self, name: Str) -> Subject {
+        Subject { kind: "ServiceAccount".into(), name, namespace: self.key.namespace.clone() }
     }
 
     fn make_role_binding(&mut self, name: Str, o: &Observed<'_>) -> Decision {
         let role_ref = RoleRef { kind: "Role".into(), name: name.clone() };
-        let namespace = self.key.namespace.clone();
-        let subjects = vec![Subject { kind: "ServiceAccount".into(), name: name.clone(), namespace }];
+        let subjects = vec![self.subject(name.clone())];
         let mut map = self.traced_labels(o);
         map.insert("role-binding-role-ref-hash".into(), hashes::of_value(&role_ref));
         map.insert("role-binding-subject-hash".into(), hashes::of_value(&subjects));

@@ -390,7 +390,7 @@ fn parts_are_deleted_one_a_pass_up_to_0_13_0_and_in_one_pass_since() {
             expect.push(format!("delete {kind} {l}"));
         }
         world.run();
-        let lines = world.calls_of("al", from);
+        let lines: Vec<String> = world.calls_of("al", from).into_iter().filter(|c| !c.ends_with("-status")).collect();
         assert_eq!(lines[..expect.len()], expect, "{release}");
     }
 }

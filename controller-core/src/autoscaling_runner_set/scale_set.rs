@@ -4,17 +4,16 @@
 //! Source: arc-controllers.md §3.5, §3.6; recorded in a_basic, a_update2, b_github_create. The GitHub secret is read live
 //! before every use of the service. Loss of the scale set: field-bugs.md, scale-set-vanishes-on-service.
 
-use arc_api::core::Secret;
 use arc_api::crd::AutoscalingListener;
 use arc_api::kube::{KubeRequest, Patch};
 use arc_api::meta::Key;
 use arc_api::service::{Op, ScaleSetInfo, ServiceOk};
-use arc_api::{Duration, GroupId, Kind, Resource, Str, Time, format_smolstr};
+use arc_api::{Duration, GroupId, Kind, Str, Time, format_smolstr};
 
 use super::{ArsPass, Purpose, Step};
 use crate::behaviour::*;
 use crate::call::{Call, CallError, ServiceCall};
-use crate::credentials::client_key;
+use crate::client_build::ClientBuild;
 use crate::reconcile::{Decision, Observed};
 use crate::{labels, names};
 
@@ -90,10 +89,16 @@ impl ArsPass {
         self.kube(step, KubeRequest::Get { kind: Kind::Secret, key })
     }
 
-    /// Makes the client for `purpose`: the secret is read every time.
+    /// Makes the client for `purpose`: what it needs is read every time.
     pub(super) fn with_client(&mut self, purpose: Purpose) -> Decision {
         self.purpose = purpose;
-        self.read_secret(Step::AfterServiceSecretRead)
+        let build = ClientBuild::for_set(&self.ars().spec, &self.key.namespace);
+        let first = build.request();
+        self.building = Some(build);
+        match first {
+            Some(read) => self.kube(Step::AfterServiceSecretRead, read),
+            None => panic!("a client without a secret"),
+        }
     }
 
     fn service(&mut self, step: Step, op: Op) -> Decision {
@@ -103,12 +108,13 @@ impl ArsPass {
     }
 
     pub(super) fn after_service_secret_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let secret = o.take_reply().into_object().map_err(|e| e.text());
-        let found = secret.and_then(|s| {
-            let secret = s.as_ref().and_then(Secret::unwrap).ok_or_else(|| Str::from("not a secret"))?;
-            client_key(&self.ars().spec.github_config_url, secret)
-        });
-        match found {
+        let Some(mut build) = self.building.take() else { panic!("a client that nobody makes") };
+        let read = build.answer(o.take_reply());
+        if let (Ok(()), Some(next)) = (&read, build.request()) {
+            self.building = Some(build);
+            return self.kube(Step::AfterServiceSecretRead, next);
+        }
+        match read.and_then(|()| build.key()) {
             Ok(client) => self.client = Some(client),
             Err(why) if self.purpose == Purpose::Delete => {
                 o.error("Failed to initialize Actions service client", why.clone());
