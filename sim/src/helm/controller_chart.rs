@@ -128,7 +128,7 @@ impl Chart<'_> {
         if self.values.replicas > 1 {
             roles.push((self.named("-leader-election"), rbac::leader_election(self.release)));
         }
-        roles.push((self.named("-listener"), rbac::manager_listener()));
+        roles.push((self.named("-listener"), rbac::manager_listener(self.release)));
         if let Some(watched) = single {
             roles.push((self.named("-single-namespace"), rbac::single_namespace()));
             let metadata = Meta { namespace: watched.clone(), ..self.named("-single-namespace-watch") };

@@ -51,15 +51,19 @@ pub fn manager_cluster() -> Arc<[PolicyRule]> {
     out.into()
 }
 
-/// The controller's Role for listener pods in its own namespace.
-pub fn manager_listener() -> Arc<[PolicyRule]> {
-    [
+/// The controller's Role for listener pods in its own namespace. In `next` it also makes the listener's right to write its
+/// own status.
+pub fn manager_listener(release: Release) -> Arc<[PolicyRule]> {
+    let mut out = vec![
         rule(POD, "", "pods"),
         rule(&["get"], "", "pods/status"),
         rule(WRITE, "", "secrets"),
         rule(WRITE, "", "serviceaccounts"),
-    ]
-    .into()
+    ];
+    if release == Release::Next {
+        out.extend([rule(WRITE, RBAC, "rolebindings"), rule(WRITE, RBAC, "roles")]);
+    }
+    out.into()
 }
 
 /// With `watchSingleNamespace`: the controller's own namespace.
