@@ -168,3 +168,15 @@ fn controllers() {
     });
     insta::assert_snapshot!("controller-flags", grouped(Release::ALL.iter().map(|r| plain(r, user.clone()))));
 }
+
+#[test]
+fn everything_the_chart_makes_has_a_typed_place() {
+    let claim = json!({ "accessModes": ["ReadWriteOnce"] });
+    for mode in ["", "dind", "kubernetes", "kubernetes-novolume"] {
+        let extra = json!({ "containerMode": { "type": mode, "kubernetesModeWorkVolumeClaim": claim } });
+        for release in Release::ALL {
+            let objects = render(*release, extra.clone(), "34");
+            assert!(objects.iter().all(|o| o.meta().rest.is_none()), "{release} {mode}");
+        }
+    }
+}

@@ -15,10 +15,11 @@ use arc_api::{Kind, Meta, Object, Str, format_smolstr};
 use controller_core::Release;
 use serde_json::{Map, Value, json};
 
+use super::controller_values::ControllerValues;
 use super::names::{MANAGED_BY, entries, truncated};
 use super::rbac;
 use super::scale_set_chart::{ACCOUNT_NAME, ACCOUNT_NAMESPACE, WATCHES_ONE, binding};
-use super::values::{ChartError, ControllerValues, refuse, text, truthy};
+use super::values::{ChartError, refuse, text, truthy};
 
 /// Name of the manager's container.
 pub const MANAGER: &str = "manager";

@@ -3,11 +3,14 @@
 //! **Never**: talks to a cluster, reads a clock, waits. An operation ([`HelmOp`], [`Kubectl`]) is stepped like a reconciler:
 //! each step sees the reply to its last call and answers with exactly one request, a pause, or its result.
 //!
-//! Reading order: [`values`] → [`scale_set_chart`] (with [`pod_shapes`], [`rbac`], [`names`]) and [`controller_chart`] (with
-//! [`manager_args`], the way back from a pod to what its manager was told) → [`operation`] (install, upgrade, uninstall; with
-//! [`patches`] and the world's [`Releases`]) → [`kubectl`] (everything else a person does to a cluster).
+//! Reading order: [`values`], [`controller_values`] → [`scale_set_chart`] (with [`pod_shapes`], [`rbac`], [`names`]) and [`controller_chart`] (with
+//! [`manager_args`], the way back from a pod to what its manager was told) → [`command`],
+//! [`operation`] (install, upgrade, uninstall; with [`patches`] and the world's [`Releases`]) → [`task`], [`kubectl`]
+//! (everything else a person does to a cluster).
 
+pub mod command;
 pub mod controller_chart;
+pub mod controller_values;
 mod digest;
 pub mod kubectl;
 pub mod manager_args;
@@ -19,11 +22,15 @@ pub mod pod_shapes;
 pub mod rbac;
 pub mod releases;
 pub mod scale_set_chart;
+pub mod task;
 pub mod values;
 
+pub use command::{Command, HelmResult, HelmStep};
 pub use controller_chart::MANAGER;
-pub use kubectl::{Kubectl, KubectlStep, Select, Task};
+pub use controller_values::ControllerValues;
+pub use kubectl::{Kubectl, KubectlStep};
 pub use manager_args::ManagerArgs;
-pub use operation::{Command, HelmOp, HelmResult, HelmStep};
+pub use operation::HelmOp;
 pub use releases::{Chart, ChartName, Releases, Revision, Status};
-pub use values::{ChartError, ContainerMode, ControllerValues, ScaleSetValues};
+pub use task::{Select, Task, Verb};
+pub use values::{ChartError, ContainerMode, ScaleSetValues};

@@ -7,62 +7,19 @@
 use std::sync::Arc;
 
 use arc_api::core::{Deployment, Namespace};
-use arc_api::kube::{DeleteOptions, KubeOk, KubeRequest, Sub};
-use arc_api::meta::{Key, labels};
+use arc_api::kube::{KubeOk, KubeRequest, Sub};
+use arc_api::meta::labels;
 use arc_api::{Kind, Meta, Object, Resource, Str, Time, format_smolstr};
 use controller_core::call::CallError;
 use serde_json::Value;
 
+use super::command::{
+    Command, HelmResult, HelmStep, delete_request, looks_up, new_crds, same_object, template, uninstall_order,
+};
+use super::merge;
 use super::names::{owned, ownership_problem};
 use super::patches::helm_patch;
-use super::releases::{Chart, ChartName, Releases, Revision, Status};
-use super::values::ChartError;
-use super::{ControllerValues, ScaleSetValues, controller_chart, merge, scale_set_chart};
-
-/// A command line.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// `helm install NAME CHART -n NAMESPACE --create-namespace -f values.yaml`.
-    Install {
-        /// Chart.
-        chart: Chart,
-        /// The user's values.
-        values: Arc<Value>,
-    },
-    /// `helm upgrade NAME CHART -n NAMESPACE -f values.yaml`.
-    Upgrade {
-        /// Chart.
-        chart: Chart,
-        /// The user's values; `None`: those of the last revision.
-        values: Option<Arc<Value>>,
-        /// `--reuse-values`: the given values are merged over those of the last revision.
-        reuse: bool,
-        /// `--install`: installs a release that does not exist.
-        install: bool,
-    },
-    /// `helm uninstall NAME -n NAMESPACE`.
-    Uninstall,
-}
-
-/// What comes next.
-#[derive(Clone, PartialEq, Debug)]
-pub enum HelmStep {
-    /// Exactly one request; step again with its reply.
-    Call(KubeRequest),
-    /// The command has returned.
-    Done(HelmResult),
-}
-
-/// How a command ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HelmResult {
-    /// Exit code 0, or the error text.
-    pub outcome: Result<(), Str>,
-    /// The revision that it made; 0 if none.
-    pub revision: u32,
-    /// What the chart ignored.
-    pub warnings: Vec<String>,
-}
+use super::releases::{Chart, Releases, Revision, Status};
 
 #[derive(Clone, Debug)]
 enum At {
@@ -310,22 +267,11 @@ impl HelmOp {
     }
 
     fn look_up(&mut self, releases: &mut Releases, now: Time) -> Result<Option<KubeRequest>, Str> {
-        if let Some(Chart { name: ChartName::ScaleSet, release }) = self.chart() {
-            let values = ScaleSetValues::parse(release, &self.values).map_err(|e| self.template_error(&e))?;
-            if scale_set_chart::needs_lookup(&values) {
-                self.at = At::Lookup;
-                return Ok(Some(KubeRequest::List { kind: Kind::Deployment, namespace: None, labels: Vec::new() }));
-            }
+        if self.chart().is_some_and(|chart| looks_up(chart, &self.values)) {
+            self.at = At::Lookup;
+            return Ok(Some(KubeRequest::List { kind: Kind::Deployment, namespace: None, labels: Vec::new() }));
         }
         self.render(&[], releases, now)
-    }
-
-    fn template_error(&self, why: &ChartError) -> Str {
-        let chart = match self.chart().map(|c| c.name) {
-            Some(ChartName::ScaleSet) => "gha-runner-scale-set",
-            _ => "gha-runner-scale-set-controller",
-        };
-        format_smolstr!("execution error at ({chart}): {why}")
     }
 
     fn render(
@@ -334,29 +280,10 @@ impl HelmOp {
         releases: &mut Releases,
         now: Time,
     ) -> Result<Option<KubeRequest>, Str> {
-        let rendered = match self.chart() {
-            Some(Chart { name: ChartName::Controller, release }) => ControllerValues::parse(release, &self.values)
-                .and_then(|values| {
-                    self.warnings.clone_from(&values.warnings);
-                    controller_chart::render(release, &values, &self.name, &self.namespace)
-                }),
-            Some(Chart { name: ChartName::ScaleSet, release }) => ScaleSetValues::parse(release, &self.values)
-                .and_then(|values| {
-                    self.warnings.clone_from(&values.warnings);
-                    let namespace = values.namespace.as_ref().unwrap_or(&self.namespace);
-                    let controller = scale_set_chart::controller_account(&values, namespace, deployments)?;
-                    scale_set_chart::render(
-                        release,
-                        &values,
-                        &self.name,
-                        &self.namespace,
-                        &self.server_minor,
-                        &controller,
-                    )
-                }),
-            None => Ok(Vec::new()),
-        };
-        self.manifest = rendered.map_err(|e| self.template_error(&e))?.into();
+        if let Some(chart) = self.chart() {
+            let rendered = template(chart, &self.values, &self.name, &self.namespace, &self.server_minor, deployments)?;
+            (self.manifest, self.warnings) = (rendered.0.into(), rendered.1);
+        }
         self.targets = self.manifest.iter().map(|o| owned(o, &self.name, &self.namespace)).collect();
         self.conflict(0, releases, now)
     }
@@ -474,37 +401,4 @@ impl HelmOp {
             None => Err(format_smolstr!("failed to delete release: {}", self.name)),
         }
     }
-}
-
-fn new_crds(chart: Chart) -> Vec<Object> {
-    match chart.name {
-        ChartName::Controller => controller_chart::crds(chart.release),
-        ChartName::ScaleSet => Vec::new(),
-    }
-}
-
-fn same_object(a: &Object, b: &Object) -> bool {
-    a.kind() == b.kind() && a.meta().name == b.meta().name && a.meta().namespace == b.meta().namespace
-}
-
-fn delete_request(object: &Object) -> KubeRequest {
-    let key: Key = object.key();
-    KubeRequest::Delete { kind: object.kind(), key, options: DeleteOptions::default() }
-}
-
-/// Helm's order of kinds for removal; custom resources come last, as they do at installation.
-fn uninstall_order(manifest: &[Object]) -> Vec<Object> {
-    let rank = |o: &Object| match o.kind() {
-        Kind::Deployment => 0,
-        Kind::RoleBinding => 1,
-        Kind::Role => 2,
-        Kind::ClusterRoleBinding => 3,
-        Kind::ClusterRole => 4,
-        Kind::Secret => 5,
-        Kind::ServiceAccount => 6,
-        _ => 7,
-    };
-    let mut all = manifest.to_vec();
-    all.sort_by_key(rank);
-    all
 }
