@@ -96,7 +96,7 @@ switches! {
         AnyPatch = "any-patch",
         /// Only id 0 (0.9.1 on).
         ForcedOnly = "forced-only",
-        /// Only id 0; a shortfall (removal refused) is requeued.
+        /// Only id 0; a shortfall (removal refused) is tried again after 10 s, and a deleting set looks again after 30 s.
         ForcedWithRetry = "forced-with-retry",
     }
     /// When finished (Succeeded) runners are deleted (arc-controllers.md §4.7).

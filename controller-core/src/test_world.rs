@@ -89,6 +89,8 @@ pub(crate) struct World {
     pub log: Vec<LogLine>,
     /// Pods ever created, by name.
     pub pods_made: BTreeMap<Str, usize>,
+    /// The JIT configuration each of them was given.
+    pub jits_used: Vec<Str>,
     next: u64,
 }
 
@@ -110,6 +112,7 @@ impl World {
             history: vec![],
             log: vec![],
             pods_made: BTreeMap::new(),
+            jits_used: vec![],
             next: 0,
         };
         let data = labels([("github_token", "pat")]);
@@ -263,10 +266,13 @@ impl World {
                 let patched = apply(object, *sub, patch);
                 self.store_patched(patched)
             }
-            KubeRequest::Delete { kind, key, .. } => {
+            KubeRequest::Delete { kind, key, options } => {
                 let Some(mut object) = self.objects.get(&(*kind, key.clone())).cloned() else {
                     return Err(missing(*kind, key));
                 };
+                if options.uid.is_some_and(|uid| uid != object.meta().uid) {
+                    return Err(Arc::new(Status::new(Reason::Conflict, "the UID in the precondition differs")));
+                }
                 let waits = !object.meta().finalizers.is_empty() || is_running_pod(&object);
                 if waits {
                     let meta = object.meta_mut();
@@ -290,6 +296,8 @@ impl World {
                 return Err(refusal.clone());
             }
             *self.pods_made.entry(object.key().name).or_default() += 1;
+            let jit = self.get::<Secret>(&object.key().name).and_then(|s| s.data.get("jitToken").cloned());
+            self.jits_used.extend(jit);
         }
         let key = match object {
             Object::Pod(o) => self.put((**o).clone()),

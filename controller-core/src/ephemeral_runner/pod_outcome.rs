@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_api::crd::{Condition, EphemeralRunnerSet, ErPhase, FailureMark};
-use arc_api::kube::ErStatusPatch;
+use arc_api::kube::{DeleteOptions, ErStatusPatch, KubeRequest, Status};
 use arc_api::meta::Key;
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
 use arc_api::service::{Op, ServiceOk};
-use arc_api::{Duration, Kind, Str};
+use arc_api::{Duration, Kind, Str, Uid};
 
 use super::pod_create::without;
 use super::{ErPass, NO_PHASE, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled};
@@ -19,7 +19,7 @@ use crate::behaviour::{
     ErBackoff, ExitWithJob, ExitZero, InitFailure, Outdated, PodExists, PodFailed, ReadySource, RegistrationCheck,
     StuckPod, UsedJit,
 };
-use crate::call::Reply;
+use crate::call::{CallError, Reply};
 use crate::reconcile::{Decision, Observed};
 
 /// Exit code of a runner whose version the service refuses.
@@ -189,7 +189,7 @@ impl ErPass {
         if o.settings.behaviour.er_backoff != ErBackoff::TableAfterPod {
             if !pod.metadata.is_deleting() {
                 o.info("Deleting the failed ephemeral runner pod");
-                return self.delete_object(Step::AfterFailedPodDeleted, Kind::Pod, self.key.clone());
+                return self.delete_pod(o, Step::AfterFailedPodDeleted, pod.metadata.uid);
             }
             return self.record_failure(o, pod);
         }
@@ -262,17 +262,21 @@ impl ErPass {
 
     /// The pod may have presented its registration to the service: no other pod may present it again.
     fn remove_used(&mut self, o: &mut Observed<'_>) -> Decision {
-        if o.settings.behaviour.er_used_jit == UsedJit::Replaced && self.secret.is_some() {
+        // A secret that is younger than the failure belongs to a successor that the pod cache does not show yet.
+        let failed = self.runner().status.last_failure();
+        let used = self.secret.as_ref().is_some_and(|s| failed.is_none_or(|f| s.metadata.creation_timestamp <= f));
+        if o.settings.behaviour.er_used_jit == UsedJit::Replaced && used {
             let id = self.secret_runner_id().unwrap_or(self.runner().status.runner_id);
             return self.service(Purpose::RemoveUsed, Op::RemoveRunner(id));
         }
         self.delete_failed_pod(o)
     }
 
-    pub(super) fn delete_failed_pod(&mut self, _o: &mut Observed<'_>) -> Decision {
+    pub(super) fn delete_failed_pod(&mut self, o: &Observed<'_>) -> Decision {
         match &self.outcome.pod {
             Some(pod) if !pod.metadata.is_deleting() => {
-                self.delete_object(Step::AfterFailedPodDeleted, Kind::Pod, self.key.clone())
+                let uid = pod.metadata.uid;
+                self.delete_pod(o, Step::AfterFailedPodDeleted, uid)
             }
             Some(_) | None => self.rest(),
         }
@@ -280,12 +284,19 @@ impl ErPass {
 
     pub(super) fn after_failed_pod_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_kube() {
-            Err(e) if !e.is_not_found() => fail(o, "Failed to delete runner pod", &e),
+            Err(e) if !e.is_not_found() && !is_other_pod(&e) => fail(o, "Failed to delete runner pod", &e),
             Ok(_) | Err(_) => match (o.settings.behaviour.er_backoff, self.outcome.pod.clone()) {
                 (ErBackoff::None | ErBackoff::LostWakeup | ErBackoff::Table, Some(pod)) => self.record_failure(o, &pod),
                 (_, _) => self.rest(),
             },
         }
+    }
+
+    /// Releases delete whatever has the name; the corrected controller only the pod it saw.
+    fn delete_pod(&mut self, o: &Observed<'_>, then: Step, uid: Uid) -> Decision {
+        let only_this = o.settings.behaviour.er_pod_exists == PodExists::CheckOwner;
+        let options = DeleteOptions { uid: only_this.then_some(uid), ..DeleteOptions::default() };
+        self.call(then, KubeRequest::Delete { kind: Kind::Pod, key: self.key.clone(), options })
     }
 
     /// Phase, reason and message; then the registration is removed.
@@ -417,6 +428,11 @@ impl ErPass {
             ErStatusPatch { reason: Some(reason.into()), message: Some(message.into()), ..ErStatusPatch::default() };
         self.patch_status(Step::AfterStatusWritten, want)
     }
+}
+
+/// 409 Conflict of a DELETE with an identity: the pod of that name is another one.
+fn is_other_pod(error: &CallError) -> bool {
+    error.status().is_some_and(Status::is_conflict)
 }
 
 /// Whether an init container ended badly, as far as the release looks.

@@ -868,6 +868,68 @@ fn a_runner_deleted_after_any_crash_leaks_no_registration_on_next() {
     }
 }
 
+/// A runner whose first two pods end with 1, with a crash at call `at`; 10 minutes of it.
+fn failing_life(release: Release, at: usize, lose: bool) -> World {
+    let mut w = World::new(release);
+    bare(&mut w, "r");
+    w.lose_reply = lose.then_some(at);
+    let mut crashed = lose;
+    let mut wake = Time::ZERO;
+    for _ in 0..120 {
+        let before = w.objects.clone();
+        let limit = if crashed { usize::MAX } else { at.saturating_sub(w.calls) };
+        let end = w.pass(ErPass::new(Key::new(NS, "r")), limit);
+        crashed |= end.is_none();
+        if w.objects == before {
+            if let Some(Outcome::After(wait)) = end {
+                wake = w.now.after(wait);
+            }
+            w.now = w.now.after(Duration::from_secs(1)).max(wake.min(w.now.after(Duration::from_secs(60))));
+        }
+        let bad = w.jits_used.len() <= 2;
+        match w.get::<Pod>("r").map(|p| p.status.container("runner").map(|c| c.state.clone())) {
+            Some(None) => w.kubelet("r", running(w.now)),
+            Some(Some(ContainerState::Running { .. })) if bad => w.kubelet("r", exited(1)),
+            Some(Some(_)) | None => {}
+        }
+    }
+    w
+}
+
+#[test]
+fn a_registration_is_given_to_one_pod_only_whatever_crashes_on_next() {
+    let calls = failing_life(Release::Next, usize::MAX, false).calls;
+    for lose in [false, true] {
+        for at in 0..=calls.min(60) {
+            let w = failing_life(Release::Next, at, lose);
+            let what = format!("crash at call {at}, reply lost: {lose}\n{:#?}", w.trace);
+            let distinct: std::collections::BTreeSet<_> = w.jits_used.iter().collect();
+            assert_eq!(distinct.len(), w.jits_used.len(), "{what}");
+            assert_eq!(w.registered.len(), 1, "{what}");
+            assert_eq!(w.runner("r").status.phase, ErPhase::Running, "{what}");
+            assert_eq!(w.registered.keys().next(), Some(&w.runner("r").status.runner_id), "{what}");
+        }
+    }
+    let reused = failing_life(Release::V0_14_2, usize::MAX, false).jits_used;
+    assert_eq!(reused.len(), 3);
+    assert_eq!(reused[0], reused[2], "releases start every pod with the same configuration");
+}
+
+#[test]
+fn the_pod_of_a_successor_is_not_deleted_through_a_stale_copy() {
+    let mut w = up(Release::Next);
+    w.kubelet("r", exited(1));
+    let stale = w.caches.get::<Pod>(&Key::new(NS, "r")).cloned().expect("cached");
+    settle(&mut w, "r");
+    w.wait(6);
+    settle(&mut w, "r");
+    assert_eq!(w.pods_made["r"], 2);
+    w.caches.of_mut(Kind::Pod).insert(stale.into());
+    w.run("r");
+    assert!(w.get::<Pod>("r").is_some_and(|p| !p.metadata.is_deleting()));
+    assert_eq!(w.registered.len(), 1);
+}
+
 #[test]
 fn a_registration_without_a_secret_leaks_in_releases_when_the_runner_is_deleted() {
     let mut w = World::new(Release::V0_14_2);

@@ -69,6 +69,10 @@ impl View {
     fn alive(&self) -> i32 {
         self.census.total()
     }
+    /// Runners beyond `replicas`, as far as they have no job.
+    fn surplus(&self, replicas: i32) -> i32 {
+        (self.alive() - replicas).min(self.idle)
+    }
 }
 
 /// Whether the listener has not answered yet for the end of this runner.
@@ -91,12 +95,12 @@ impl ErsPass {
         let view =
             View::of(o.caches.runners(&self.key).collect::<Vec<_>>().into_iter(), set.metadata.generation, &behaviour);
         let verdict = self.verdict(o, &behaviour);
-        self.conditions = Some(verdict.conditions);
-        self.wake = verdict.wake;
-        let room = if verdict.probing { (1 - view.idle).max(0) } else { i32::MAX };
         let replicas = set.spec.replicas;
+        self.conditions = Some(verdict.conditions);
+        self.wake = verdict.wake.filter(|_| replicas > view.alive());
+        let room = if verdict.probing { (1 - view.idle).max(0) } else { i32::MAX };
         let short = (replicas - view.alive() - view.held.len() as i32).max(0);
-        let surplus = if may_remove(set.spec.patch_id, &behaviour) { view.alive() - replicas } else { 0 };
+        let surplus = if may_remove(set.spec.patch_id, &behaviour) { view.surplus(replicas) } else { 0 };
         let settled = view.alive() >= replicas;
         self.census = view.census;
         self.sweep = view.spent;
@@ -130,9 +134,9 @@ impl ErsPass {
         if short.min(room) > 0 {
             return self.create(o, short.min(room));
         }
-        let surplus = view.alive() - replicas;
+        let surplus = view.surplus(replicas);
         if surplus > 0 && may_remove(set.spec.patch_id, &behaviour) {
-            let mut candidates = Census::idle_first(runners.iter());
+            let mut candidates = Census::idle_first(runners.iter().filter(|r| !has_job(r, &behaviour)));
             // Stable, and the next one is last: runners that cannot serve go before those that can.
             candidates.sort_by_key(|r| is_useless(r));
             return self.remove_idle(o, candidates, surplus);

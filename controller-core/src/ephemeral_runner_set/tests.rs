@@ -381,6 +381,30 @@ fn a_lost_reply_of_a_creation_makes_no_second_runner_on_next() {
     }
 }
 
+#[test]
+fn a_crash_at_any_call_leaves_as_many_runners_as_were_asked_for_on_next() {
+    for (replicas, runners) in [(4, &[("R", 1)][..]), (0, &[("R", 1), ("R", 1), ("P", 1)][..])] {
+        for lose in [false, true] {
+            for at in 0..12 {
+                let mut w = state(Release::Next, runners);
+                w.listener(runners.len() as i32, 1);
+                w.run_set();
+                w.listener(replicas, i64::from(replicas > 0) * 2);
+                if lose {
+                    w.lose_reply = Some(w.calls + at);
+                } else {
+                    w.pass(ErsPass::new(Key::new(NS, SET)), at);
+                }
+                for _ in 0..5 {
+                    w.run_set();
+                }
+                let live = w.runners().iter().filter(|r| !r.metadata.is_deleting()).count();
+                assert_eq!(live, replicas as usize, "call {at}, lost {lose}: {:#?}", w.trace);
+            }
+        }
+    }
+}
+
 // ---- the corrected controller
 
 fn ended(w: &mut World, name: &str) {
