@@ -91,11 +91,12 @@ pub struct Probes {
     liveness: Option<Running>,
     healthy: bool,
     latency: Duration,
+    halted: bool,
 }
 
 impl Default for Probes {
     fn default() -> Probes {
-        Probes { startup: None, readiness: None, liveness: None, healthy: true, latency: Duration::ZERO }
+        Probes { startup: None, readiness: None, liveness: None, healthy: true, latency: Duration::ZERO, halted: false }
     }
 }
 
@@ -106,11 +107,13 @@ impl Probes {
         self.startup = begin(ProbeKind::Startup, &container.startup_probe);
         self.readiness = begin(ProbeKind::Readiness, &container.readiness_probe);
         self.liveness = begin(ProbeKind::Liveness, &container.liveness_probe);
+        self.halted = false;
         self.skip_to(since);
     }
-    /// The container does not run, or is being stopped: nobody probes.
+    /// The container does not run, or is being stopped: nobody probes. What was found out stays: a container that is killed
+    /// because it never started does not count as started while it dies.
     pub fn halt(&mut self) {
-        (self.startup, self.readiness, self.liveness) = (None, None, None);
+        self.halted = true;
     }
     /// What the probes would see from now on.
     pub fn set(&mut self, healthy: bool, latency: Duration, now: Time) {
@@ -146,6 +149,9 @@ impl Probes {
     }
     /// When the next answer that matters comes.
     pub fn deadline(&self) -> Time {
+        if self.halted {
+            return Time::NEVER;
+        }
         if let Some(startup) = &self.startup
             && !startup.passed
         {
@@ -156,6 +162,9 @@ impl Probes {
     }
     /// Takes the answers that are due. The first kill wins.
     pub fn answer(&mut self, now: Time) -> ProbeVerdict {
+        if self.halted {
+            return ProbeVerdict::None;
+        }
         let starting = !self.is_started();
         let mut verdict = ProbeVerdict::None;
         let mut step = |this: &mut Probes, which: fn(&mut Probes) -> &mut Option<Running>| {
