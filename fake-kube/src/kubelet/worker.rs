@@ -75,6 +75,8 @@ pub struct PodWorker {
     /// Init containers and sidecars in order, then main containers in order.
     pub(super) containers: Vec<Container>,
     pub(super) inits: usize,
+    /// When it last did everything that could be done: a start that was due then waits for something else.
+    pub(super) synced_at: Time,
     /// All init containers have passed and all sidecars have started, once.
     pub(super) initialized: bool,
     pub(super) start_time: Time,
@@ -107,6 +109,7 @@ impl PodWorker {
             containers: init.chain(main).collect(),
             inits: spec.init_containers.len(),
             stage: Stage::Volumes { since: now, asked: false, retry_at: Time::NEVER },
+            synced_at: now,
             initialized: false,
             start_time: now.truncated(),
             verdict: None,
@@ -184,7 +187,7 @@ impl PodWorker {
                     next = next.min(match &c.run {
                         Run::Running { .. } if c.stopping.is_none() => c.probes.deadline(),
                         Run::Hooking { until, .. } => *until,
-                        Run::Waiting { .. } | Run::Exited(_) if c.wants_start() && c.retry_at > Time::ZERO => {
+                        Run::Waiting { .. } | Run::Exited(_) if c.wants_start() && c.retry_at > self.synced_at => {
                             c.retry_at
                         }
                         _ => Time::NEVER,
@@ -422,6 +425,7 @@ impl PodWorker {
 
     /// Does everything that can be done now.
     fn sync(&mut self, cx: &mut Context<'_>) {
+        self.synced_at = cx.now;
         if let Stage::Volumes { since, asked: false, .. } = self.stage {
             match needs::missing_volume(&self.pod.spec, &self.pod.metadata.namespace, cx.lookup) {
                 Some(message) => {

@@ -16,7 +16,7 @@ use super::timers::Timers;
 use crate::ApiServer;
 
 const WHO: Identity = Identity::System("persistent-volume-controller");
-/// The finalizer that admission puts on claims (§5.9).
+/// The finalizer that admission puts on claims (§5.9). Claims made here carry it from the start.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
 /// The scheduler's choice, which a class of mode `WaitForFirstConsumer` waits for (§5.9).
 const SELECTED_NODE: Str = Str::new_static("volume.kubernetes.io/selected-node");
@@ -251,6 +251,7 @@ fn make(api: &mut ApiServer, key: &Key, now: Time) {
         let claim = PersistentVolumeClaim {
             metadata: Meta {
                 owner_references: Arc::new([OwnerRef::controller(Kind::Pod, &pod.metadata)]),
+                finalizers: Arc::new([Str::new_static(PROTECTION)]),
                 ..Meta::named(key.namespace.clone(), name)
             },
             phase: Str::new_static("Pending"),
