@@ -1,0 +1,110 @@
+//! What only the corrected controller does.
+
+use super::*;
+
+#[test]
+fn a_runner_that_exits_0_without_a_job_is_a_failure_and_gets_a_new_registration() {
+    let mut w = up(Release::Next);
+    let first = w.runner("r").status.runner_id;
+    w.kubelet("r", exited(0));
+    let Outcome::After(wait) = settle(&mut w, "r") else { panic!("a wait") };
+    assert!(wait <= Duration::from_secs(5) && w.get::<Pod>("r").is_none());
+    assert_eq!((w.runner("r").status.reason.as_str(), w.runner("r").status.phase), ("NoJobServed", ErPhase::Empty));
+    assert!(w.registered.is_empty());
+    w.now = w.now.after(wait);
+    settle(&mut w, "r");
+    assert_eq!(w.pods_made["r"], 2);
+    assert_ne!(w.runner("r").status.runner_id, first);
+    assert_eq!(w.registered.keys().copied().collect::<Vec<_>>(), [w.runner("r").status.runner_id]);
+}
+
+#[test]
+fn no_second_pod_is_ever_made_for_a_runner_whose_job_nobody_reported() {
+    let mut w = up(Release::Next);
+    w.busy = w.registered.keys().copied().collect();
+    w.kubelet("r", exited(1));
+    settle(&mut w, "r");
+    assert!(is_gone(&w, "r"));
+    assert_eq!(w.pods_made["r"], 1);
+}
+
+#[test]
+fn a_pod_that_vanished_unseen_takes_its_registration_along() {
+    for (release, same) in [(Release::V0_14_2, true), (Release::Next, false)] {
+        let mut w = up(release);
+        let first = w.runner("r").status.runner_id;
+        w.objects.remove(&(Kind::Pod, Key::new(NS, "r")));
+        w.sync();
+        settle(&mut w, "r");
+        assert_eq!(w.pods_made["r"], 2, "{release}");
+        assert_eq!(w.runner("r").status.runner_id == first, same, "{release}");
+        assert_eq!(w.registered.len(), 1, "{release}");
+    }
+}
+
+#[test]
+fn a_live_runner_keeps_its_registration_when_its_secret_is_deleted() {
+    for (release, kept) in [(Release::V0_14_2, false), (Release::Next, true)] {
+        let mut w = up(release);
+        let first = w.runner("r").status.runner_id;
+        w.objects.remove(&(Kind::Secret, Key::new(NS, "r")));
+        settle(&mut w, "r");
+        assert_eq!(w.registered.contains_key(&first), kept, "{release}");
+        delete(&mut w, "r");
+        settle(&mut w, "r");
+        assert_eq!(w.registered.is_empty(), kept, "{release} leaks");
+    }
+}
+
+#[test]
+fn a_pod_that_stays_terminating_on_a_dead_node_costs_its_runner() {
+    let mut w = up(Release::Next);
+    let now = w.now;
+    w.update::<Pod>("r", |p| p.metadata.deletion_timestamp = Some(now));
+    w.sync();
+    assert_eq!(settle(&mut w, "r"), Outcome::After(Duration::from_secs(90)));
+    w.wait(90);
+    settle(&mut w, "r");
+    assert!(is_gone(&w, "r"));
+}
+
+#[test]
+fn an_idle_runner_without_a_registration_is_found_within_ten_minutes() {
+    let mut w = up(Release::Next);
+    let Outcome::After(wait) = settle(&mut w, "r") else { panic!("a check") };
+    assert_eq!(wait, Duration::from_secs(600));
+    w.registered.clear();
+    w.now = w.now.after(wait);
+    assert_eq!(w.run("r"), Outcome::After(Duration::from_secs(30)), "one 404 proves nothing");
+    assert_eq!(w.pods_made["r"], 1);
+    w.wait(30);
+    settle(&mut w, "r");
+    w.wait(6);
+    w.objects.remove(&(Kind::Pod, Key::new(NS, "r")));
+    w.sync();
+    settle(&mut w, "r");
+    assert_eq!((w.pods_made["r"], w.registered.len()), (2, 1));
+}
+
+#[test]
+fn an_outage_does_not_make_an_idle_runner_look_unregistered() {
+    let mut w = up(Release::Next);
+    w.wait(600);
+    w.service_error =
+        Some(Arc::new(arc_api::service::ServiceError::new(500, arc_api::service::Exception::None, "outage")));
+    for _ in 0..10 {
+        let Outcome::After(wait) = w.run("r") else { panic!("a wait") };
+        w.now = w.now.after(wait);
+    }
+    assert_eq!((w.runner("r").status.failure_count(), w.pods_made["r"]), (0, 1));
+}
+
+#[test]
+fn a_refused_version_is_reported_and_the_runner_replaced_with_its_waits() {
+    let mut w = up(Release::Next);
+    w.kubelet("r", exited(7));
+    assert!(matches!(settle(&mut w, "r"), Outcome::After(_)));
+    let r = w.runner("r");
+    assert!(r.status.conditions.iter().any(|c| c.type_ == OUTDATED && c.status));
+    assert_eq!(r.status.phase, ErPhase::Empty);
+}
