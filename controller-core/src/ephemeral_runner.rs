@@ -1,10 +1,11 @@
 //! The EphemeralRunner reconciler: one runner, one registration, one pod, one job.
 //!
 //! A pass adds finalizers, obtains a registration and keeps it in a Secret, makes the pod, and then follows the pod until it
-//! ends. **Never** waits inside a pass, never calls twice in a step, never decides by a release: by its [`Behaviour`] only.
+//! ends. **Never** waits inside a pass, never calls twice in a step, never decides by a release: by its
+//! [`Behaviour`](crate::Behaviour) only.
 //!
-//! Reading order: this file (the main order) → `calls` (what all parts share) → `jit` (registration) → `pod_build`, `pod_create` →
-//! `pod_outcome` (what the pod's state means) → `deletion`. Source: arc-controllers.md §5.
+//! Reading order: this file (the main order) → `calls` (what all parts share) → `jit` (registration) → `pod_build`,
+//! `pod_create` → `pod_outcome` (what the pod's state means) → `deletion`. Source: arc-controllers.md §5.
 
 mod calls;
 mod deletion;
@@ -24,7 +25,6 @@ use arc_api::core::Secret;
 use arc_api::crd::{EphemeralRunner, ErPhase};
 use arc_api::kube::Patch;
 use arc_api::meta::Key;
-use arc_api::pod::Pod;
 use arc_api::service::Op;
 use arc_api::{Duration, Kind, Str};
 

@@ -14,7 +14,7 @@ use arc_api::core::Secret;
 use arc_api::crd::FailureMark;
 use arc_api::kube::{Reason, Status};
 use arc_api::meta::labels;
-use arc_api::pod::{ContainerState, ContainerStatus, PodPhase};
+use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodPhase};
 use arc_api::{Meta, OwnerRef, RunnerId, ScaleSetId, Time, Uid};
 use std::sync::Arc;
 
