@@ -409,4 +409,6 @@ impl Stage {
 }
 
 #[cfg(test)]
+mod prop_tests;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@
 //! a long-lived machine: one input, then outputs until it says what it waits for.
 //!
 //! Reading order: [`release`], [`behaviour`] (what differs between releases) → [`call`], [`caches`], [`reconcile`] (the
-//! contract) → the reconcilers → the listener.
+//! contract) → the reconcilers → [`client`] → [`scaler`], [`demand`], [`listener`] → [`workqueue`], [`throttle`] (what a manager
+//! process is made of besides).
 
 pub mod autoscaling_listener;
 pub mod autoscaling_runner_set;

@@ -203,3 +203,15 @@ proptest! {
         prop_assert_eq!(got, want);
     }
 }
+
+#[test]
+fn releases_up_to_0_13_have_the_classic_queue_and_later_ones_the_priority_queue() {
+    use crate::{Behaviour, Release};
+    for release in Release::ALL {
+        let mut q = WorkQueue::new(Behaviour::of(*release).queue_bucket);
+        q.add_initial(1, Time::ZERO);
+        q.add(2, Time::ZERO);
+        let want = if *release < Release::V0_14_0 { [1, 2] } else { [2, 1] };
+        assert_eq!(drain(&mut q, Time::ZERO), want, "{release}");
+    }
+}

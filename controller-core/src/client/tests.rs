@@ -1,7 +1,6 @@
 //! Tests of the service client: attempt times as recorded, token refresh, mutexes, cancellation.
 
 use arc_api::{GroupId, RunnerId, ScaleSetId, SessionId};
-use proptest::prelude::*;
 
 use super::*;
 use crate::Release;
@@ -9,7 +8,7 @@ use crate::Release;
 const SET: ScaleSetId = ScaleSetId(41);
 const FOREVER: Time = Time::from_secs(1_000_000);
 
-fn client(release: Release) -> Client {
+pub(super) fn client(release: Release) -> Client {
     client_of(Behaviour::of(release), Credentials::Pat("pat".into()))
 }
 fn client_of(behaviour: Behaviour, credentials: Credentials) -> Client {
@@ -17,20 +16,20 @@ fn client_of(behaviour: Behaviour, credentials: Credentials) -> Client {
         ClientKey { url: "https://ghes/my-org".into(), namespace: "arc".into(), credentials: Arc::new(credentials) };
     Client::new(Arc::new(behaviour), Arc::new(key))
 }
-fn refused(status: u16) -> Result<ServiceOk, CallError> {
+pub(super) fn refused(status: u16) -> Result<ServiceOk, CallError> {
     Err(CallError::Service(Arc::new(ServiceError::new(status, Exception::InvalidToken, "no"))))
 }
-fn lost(how: Transport) -> Result<ServiceOk, CallError> {
+pub(super) fn lost(how: Transport) -> Result<ServiceOk, CallError> {
     Err(CallError::Transport(how))
 }
-fn good(op: &Op, expires: Time) -> Result<ServiceOk, CallError> {
+pub(super) fn good(op: &Op, expires: Time) -> Result<ServiceOk, CallError> {
     Ok(match op {
         Op::AccessToken | Op::RegistrationToken { .. } => ServiceOk::Token(Token(1)),
         Op::RunnerRegistration { .. } => ServiceOk::Admin { token: Token(2), expires },
         _ => ServiceOk::Done,
     })
 }
-fn remove(n: i64) -> Op {
+pub(super) fn remove(n: i64) -> Op {
     Op::RemoveRunner(RunnerId(n))
 }
 fn create_session() -> Op {
@@ -378,94 +377,4 @@ fn the_session_is_named_in_error_texts() {
         ("DELETE", "_apis/runtime/runnerscalesets/41/sessions/00000000-0000-4000-8000-000000000007")
     );
     assert_eq!(endpoint(&Op::GetScaleSet { group: GroupId(1), name: "x".into() }).0, "GET");
-}
-
-#[derive(Clone, Debug)]
-enum Act {
-    Submit(bool),
-    Reply(usize, u8),
-    Late(usize),
-    Cancel(usize),
-    Wake(u64),
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    prop_oneof![
-        any::<bool>().prop_map(Act::Submit),
-        (0usize..4, 0u8..8).prop_map(|(i, k)| Act::Reply(i, k)),
-        (0usize..8).prop_map(Act::Late),
-        (0usize..4).prop_map(Act::Cancel),
-        (1u64..400_000_000).prop_map(Act::Wake),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn every_call_ends_once_and_sends_nothing_afterwards(acts in prop::collection::vec(act(), 1..120), which in 0usize..20) {
-        let mut c = client(Release::ALL[which % Release::ALL.len()]);
-        let mut now = Time::ZERO;
-        let (mut open, mut done) = (Vec::new(), Vec::new());
-        let (mut flying, mut gone) = (Vec::new(), Vec::new());
-        let mut next = 0;
-        let mut last = AttemptId(0);
-        let drain = |c: &mut Client, open: &mut Vec<u64>, done: &mut Vec<u64>, flying: &mut Vec<(AttemptId, Op)>, last: &mut AttemptId| {
-            while let Some(output) = c.poll() {
-                match output {
-                    Output::Send { attempt, request } => {
-                        assert!(attempt > *last, "attempts are never named twice");
-                        *last = attempt;
-                        flying.push((attempt, request.op));
-                    }
-                    Output::Abort { attempt } => flying.retain(|(a, _)| *a != attempt),
-                    Output::Done { call, .. } => {
-                        assert!(open.contains(&call.0), "{call:?} ended twice");
-                        open.retain(|o| *o != call.0);
-                        done.push(call.0);
-                    }
-                }
-            }
-            assert!(flying.len() <= open.len(), "an attempt outlives its call");
-        };
-        for act in acts {
-            match act {
-                Act::Submit(queue) => {
-                    let bearer = if queue { Bearer::Queue(Token(9)) } else { Bearer::Admin };
-                    open.push(next);
-                    c.submit(CallId(next), remove(1), bearer, now);
-                    next += 1;
-                }
-                Act::Reply(i, kind) if i < flying.len() => {
-                    let (attempt, op) = flying.remove(i);
-                    gone.push(attempt);
-                    let reply = match kind {
-                        0 => refused(500),
-                        1 => refused(401),
-                        2 => refused(404),
-                        3 => lost(Transport::Reset),
-                        4 => lost(Transport::Refused),
-                        _ => good(&op, now.after(Duration::from_secs(90))),
-                    };
-                    c.on_reply(attempt, reply, now);
-                }
-                Act::Late(i) if i < gone.len() => c.on_reply(gone[i], refused(500), now),
-                Act::Cancel(i) if i < open.len() => c.cancel(CallId(open[i]), now),
-                Act::Wake(d) => {
-                    now = now.after(Duration::from_micros(d));
-                    c.on_wake(now);
-                    prop_assert!(c.next_wake() > now);
-                }
-                Act::Reply(..) | Act::Late(_) | Act::Cancel(_) => {}
-            }
-            drain(&mut c, &mut open, &mut done, &mut flying, &mut last);
-        }
-        for id in open.clone() {
-            c.cancel(CallId(id), now);
-        }
-        // The deaf sleeps of step C are the only thing that may be left: 20 s at most.
-        now = now.after(Duration::from_secs(20));
-        c.on_wake(now);
-        drain(&mut c, &mut open, &mut done, &mut flying, &mut last);
-        prop_assert!(open.is_empty() && flying.is_empty() && c.is_idle(), "left: {open:?}");
-        prop_assert_eq!(done.len() as u64, next);
-    }
 }
