@@ -1,0 +1,117 @@
+//! The event queue: what happens next. A total order `(at, tie, seq)`; never a tick, never a clock.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use arc_api::Time;
+
+/// Events by time. Events of one instant are ordered by a drawn `tie`, then by the order they were scheduled in, so that
+/// interleavings vary with the seed and are the same for the same seed.
+#[derive(Clone, Debug)]
+pub struct EventQueue<E> {
+    heap: BinaryHeap<Entry<E>>,
+    seq: u64,
+    ties: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<E> {
+    at: Time,
+    order: u64,
+    event: E,
+}
+
+impl<E> PartialEq for Entry<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl<E> Eq for Entry<E> {}
+impl<E> PartialOrd for Entry<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<E> Ord for Entry<E> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+impl<E> EventQueue<E> {
+    /// An empty queue whose ties are drawn from `seed`.
+    pub fn new(seed: u64) -> EventQueue<E> {
+        EventQueue { heap: BinaryHeap::with_capacity(256), seq: 0, ties: seed | 1 }
+    }
+
+    /// Schedules `event`. `at` may be now, never the past: the caller's bug would make time run backwards.
+    pub fn push(&mut self, at: Time, event: E) {
+        if at == Time::NEVER {
+            return;
+        }
+        self.seq += 1;
+        // One xorshift draw an event; 20 bits of it order the events of one instant, 44 bits keep the scheduling order.
+        self.ties ^= self.ties << 13;
+        self.ties ^= self.ties >> 7;
+        self.ties ^= self.ties << 17;
+        let order = (self.ties >> 44) << 44 | self.seq & 0xfff_ffff_ffff;
+        self.heap.push(Entry { at, order, event });
+    }
+
+    /// Schedules `event` before every drawn tie of its instant: for inputs of the plan, whose order people wrote down.
+    pub fn push_first(&mut self, at: Time, event: E) {
+        self.seq += 1;
+        self.heap.push(Entry { at, order: self.seq & 0xfff_ffff_ffff, event });
+    }
+
+    /// The next event and its time.
+    pub fn pop(&mut self) -> Option<(Time, E)> {
+        self.heap.pop().map(|e| (e.at, e.event))
+    }
+
+    /// When the next event happens.
+    pub fn next_at(&self) -> Time {
+        self.heap.peek().map_or(Time::NEVER, |e| e.at)
+    }
+
+    /// Number of scheduled events.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Nothing is scheduled.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(seed: u64) -> Vec<u32> {
+        let mut q = EventQueue::new(seed);
+        for n in 0..6 {
+            q.push(Time(5), n);
+        }
+        q.push(Time(1), 99);
+        std::iter::from_fn(|| q.pop()).map(|(_, n)| n).collect()
+    }
+
+    #[test]
+    fn time_comes_first_and_ties_follow_the_seed() {
+        assert_eq!(order(1)[0], 99);
+        assert_eq!(order(7), order(7));
+        assert!((1..50).any(|seed| order(seed) != order(1)), "ties never vary");
+    }
+
+    #[test]
+    fn plan_inputs_precede_everything_else_of_their_instant() {
+        for seed in 1..50 {
+            let mut q = EventQueue::new(seed);
+            q.push(Time(5), "drawn");
+            q.push_first(Time(5), "planned");
+            assert_eq!(q.pop(), Some((Time(5), "planned")));
+        }
+    }
+}
