@@ -1,0 +1,467 @@
+//! The controller manager: informers that lag, work queues, workers, a client-side throttle, service clients, leader election;
+//! and in its workers the pure passes of `controller-core`. Holds no ARC policy.
+//!
+//! A crash drops all of this; what was written stays. Source: arc-controllers.md §2, kubernetes-api.md §8, §9.
+
+use std::sync::Arc;
+
+use arc_api::crd::{EphemeralRunner, FailureMark};
+use arc_api::kube::{KubeOk, KubeRequest, WatchEvent, WatchType};
+use arc_api::meta::Key;
+use arc_api::{Duration, Kind, Object, Str, Time};
+use controller_core::autoscaling_listener::AlPass;
+use controller_core::autoscaling_runner_set::ArsPass;
+use controller_core::behaviour::{ErWorkers, FailureLimit};
+use controller_core::caches::{Caches, WATCHED};
+use controller_core::call::{Call, CallError, ClientKey, Reply};
+use controller_core::client::{AttemptId, Bearer, CallId, Client, Output as ClientOutput};
+use controller_core::ephemeral_runner::ErPass;
+use controller_core::ephemeral_runner_set::ErsPass;
+use controller_core::reconcile::{Decision, Level, LogLine, Observed, Outcome, Pass, Settings};
+use controller_core::throttle::Throttle;
+use controller_core::triggers;
+use controller_core::workqueue::WorkQueue;
+
+use super::lease::{Election, ElectionOutput};
+use super::{Input, Output};
+use crate::world::Tag;
+
+/// The four controllers, in the order of their slots.
+const CONTROLLERS: [Kind; 4] =
+    [Kind::AutoscalingRunnerSet, Kind::AutoscalingListener, Kind::EphemeralRunnerSet, Kind::EphemeralRunner];
+
+/// Reflector back-off: 0.8 s doubling to 30 s (kubernetes-api.md §9.1 item 5).
+const REFLECTOR_BASE: Duration = Duration::from_millis(800);
+const REFLECTOR_CAP: Duration = Duration::from_secs(30);
+
+/// What a manager is started with.
+#[derive(Clone, Debug)]
+pub struct ManagerConfig {
+    /// Settings of its reconcilers.
+    pub settings: Settings,
+    /// Workers of the EphemeralRunner controller, if not the release's own number.
+    pub runner_workers: Option<u32>,
+    /// `--k8s-client-rate-limiter-qps`.
+    pub qps: u32,
+    /// `--k8s-client-rate-limiter-burst`.
+    pub burst: u32,
+    /// Only this namespace and its own are watched.
+    pub watch_namespace: Option<Str>,
+    /// Identity in leader election; `None`: it is off.
+    pub election: Option<Str>,
+    /// From process start to the first request.
+    pub boot: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Informer {
+    /// Waits for its back-off.
+    Idle { at: Time, failures: u32 },
+    /// LIST is on its way.
+    Listing { failures: u32 },
+    /// The stream is open.
+    Open,
+}
+
+#[derive(Clone, Debug)]
+enum AnyPass {
+    Ars(ArsPass),
+    Al(AlPass),
+    Ers(ErsPass),
+    Er(ErPass),
+}
+
+impl AnyPass {
+    fn new(slot: usize, key: Key) -> AnyPass {
+        match slot {
+            0 => AnyPass::Ars(ArsPass::new(key)),
+            1 => AnyPass::Al(AlPass::new(key)),
+            2 => AnyPass::Ers(ErsPass::new(key)),
+            _ => AnyPass::Er(ErPass::new(key)),
+        }
+    }
+    fn step(&mut self, observed: &mut Observed<'_>) -> Decision {
+        match self {
+            AnyPass::Ars(p) => p.step(observed),
+            AnyPass::Al(p) => p.step(observed),
+            AnyPass::Ers(p) => p.step(observed),
+            AnyPass::Er(p) => p.step(observed),
+        }
+    }
+    fn at(&self) -> &'static str {
+        match self {
+            AnyPass::Ars(p) => p.at(),
+            AnyPass::Al(p) => p.at(),
+            AnyPass::Ers(p) => p.at(),
+            AnyPass::Er(p) => p.at(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Worker {
+    slot: usize,
+    job: Option<(Key, AnyPass)>,
+}
+
+/// One manager process.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    config: ManagerConfig,
+    caches: Caches,
+    informers: [Informer; WATCHED.len()],
+    synced: bool,
+    ever_synced: [bool; WATCHED.len()],
+    queues: [WorkQueue<Key>; 4],
+    workers: Vec<Worker>,
+    throttle: Throttle,
+    clients: Vec<(Arc<ClientKey>, Client)>,
+    election: Option<Election>,
+    log: Vec<LogLine>,
+    reconciles: u64,
+    stopped: bool,
+    boots_at: Option<Time>,
+}
+
+impl Manager {
+    /// A manager that has not started.
+    pub fn new(config: ManagerConfig) -> Manager {
+        let behaviour = &config.settings.behaviour;
+        let runner_workers = config.runner_workers.unwrap_or(match behaviour.er_workers {
+            ErWorkers::One => 1,
+            ErWorkers::Two => 2,
+        });
+        let mut workers: Vec<_> = (0..3).map(|slot| Worker { slot, job: None }).collect();
+        workers.extend((0..runner_workers.max(1)).map(|_| Worker { slot: 3, job: None }));
+        Manager {
+            caches: Caches::default(),
+            informers: [Informer::Idle { at: Time::NEVER, failures: 0 }; WATCHED.len()],
+            synced: false,
+            ever_synced: [false; WATCHED.len()],
+            queues: std::array::from_fn(|_| WorkQueue::new(behaviour.queue_bucket)),
+            workers,
+            throttle: Throttle::new(config.qps, config.burst),
+            clients: Vec::new(),
+            election: config.election.clone().map(|id| Election::new(config.settings.namespace.clone(), id)),
+            log: Vec::new(),
+            reconciles: 0,
+            stopped: false,
+            boots_at: None,
+            config,
+        }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.config.settings
+    }
+    /// Number of passes begun.
+    pub fn reconciles(&self) -> u64 {
+        self.reconciles
+    }
+    /// Whether no pass runs, nothing is queued for now and all informers are open.
+    pub fn is_quiet(&self) -> bool {
+        self.synced && self.workers.iter().all(|w| w.job.is_none()) && self.queues.iter().all(WorkQueue::is_idle)
+    }
+    /// Whether it leads, if there is an election.
+    pub fn leads(&self) -> bool {
+        self.election.as_ref().is_some_and(Election::leads)
+    }
+    /// What it believes: for explanations only.
+    pub fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
+    /// One input in; what it does is appended to `out`.
+    pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
+        match input {
+            Input::Start => {
+                self.boots_at = Some(now.after(self.config.boot));
+                out.push(Output::WakeAt(now.after(self.config.boot)));
+                return;
+            }
+            Input::Wake if self.boots_at.is_some() => {
+                if self.boots_at.is_some_and(|t| t > now) {
+                    return;
+                }
+                self.boots_at = None;
+                for slot in 0..WATCHED.len() {
+                    self.list(slot, 0, now, out);
+                }
+                if let Some(election) = &mut self.election {
+                    election.start(now);
+                }
+            }
+            Input::Kube(Tag::Worker(w), reply) => self.resume(w as usize, Reply::Kube(reply), now, out),
+            Input::Kube(Tag::List(slot), reply) => self.on_list(slot as usize, reply, now, out),
+            Input::Kube(Tag::Lease, reply) => {
+                if let Some(election) = &mut self.election {
+                    election.on_reply(reply, now);
+                }
+            }
+            Input::Service(Tag::Attempt { client, attempt }, reply) => {
+                if let Some((_, c)) = self.clients.get_mut(client as usize) {
+                    c.on_reply(AttemptId(attempt), reply, now);
+                }
+            }
+            Input::Watch(kind, event) => self.on_event(kind, event, now),
+            Input::WatchClosed(kind) => {
+                if let Some(slot) = WATCHED.iter().position(|k| *k == kind) {
+                    self.list(slot, 0, now, out);
+                }
+            }
+            Input::Wake => {
+                for slot in 0..WATCHED.len() {
+                    if let Informer::Idle { at, failures } = self.informers[slot]
+                        && at <= now
+                    {
+                        self.list(slot, failures, now, out);
+                    }
+                }
+                for (_, c) in &mut self.clients {
+                    c.on_wake(now);
+                }
+                if let Some(election) = &mut self.election {
+                    election.on_wake(now);
+                }
+            }
+            // controller-runtime stops within milliseconds; passes in flight are abandoned.
+            Input::Term => {
+                self.stopped = true;
+                out.push(Output::Exit(0, Str::default()));
+            }
+            Input::Kube(..) | Input::Service(..) => {}
+        }
+        if !self.stopped {
+            self.run(now, out);
+        }
+    }
+
+    fn list(&mut self, slot: usize, failures: u32, now: Time, out: &mut Vec<Output>) {
+        self.informers[slot] = Informer::Listing { failures };
+        let request = KubeRequest::List {
+            kind: WATCHED[slot],
+            namespace: self.config.watch_namespace.clone(),
+            labels: Vec::new(),
+        };
+        out.push(Output::Kube { tag: Tag::List(slot as u8), request, at: now });
+    }
+
+    fn on_list(&mut self, slot: usize, reply: Result<KubeOk, CallError>, now: Time, out: &mut Vec<Output>) {
+        let Informer::Listing { failures } = self.informers[slot] else { return };
+        let kind = WATCHED[slot];
+        let (items, rv) = match reply {
+            Ok(KubeOk::List { items, resource_version }) if self.can_decode(kind, &items) => (items, resource_version),
+            _ => {
+                let wait = REFLECTOR_BASE.saturating_mul(1 << failures.min(6)).min(REFLECTOR_CAP);
+                self.informers[slot] = Informer::Idle { at: now.after(wait), failures: failures + 1 };
+                return;
+            }
+        };
+        let initial = !std::mem::replace(&mut self.ever_synced[slot], true);
+        // A relist replaces the cache: what vanished meanwhile is deleted late, as its last known state (§9.1 item 7).
+        let vanished: Vec<_> = {
+            let cache = self.caches.of(kind);
+            let listed: std::collections::BTreeSet<Key> = items.iter().map(Object::key).collect();
+            cache.iter().map(Object::key).filter(|k| !listed.contains(k)).collect()
+        };
+        for key in vanished {
+            if let Some(old) = self.caches.of_mut(kind).remove(&key) {
+                self.enqueue(&old, now, false);
+            }
+        }
+        for object in items {
+            let same = self
+                .caches
+                .of(kind)
+                .get(&object.key())
+                .is_some_and(|o| o.meta().resource_version == object.meta().resource_version);
+            if !same {
+                self.caches.of_mut(kind).insert(object.clone());
+                self.enqueue(&object, now, initial);
+            }
+        }
+        self.informers[slot] = Informer::Open;
+        out.push(Output::OpenWatch(kind, rv));
+        self.synced = self.ever_synced.iter().all(|s| *s);
+    }
+
+    /// `status.failures` changed its type in 0.12.0: a list with an old map cannot be decoded and the informer never syncs
+    /// (Q-FAILURES-TYPE-CHANGE).
+    fn can_decode(&self, kind: Kind, items: &[Object]) -> bool {
+        let times = self.config.settings.behaviour.er_failure_limit == FailureLimit::DeleteRunner;
+        kind != Kind::EphemeralRunner
+            || !times
+            || !items.iter().filter_map(Object::get::<EphemeralRunner>).any(|r| {
+                r.status.failures.iter().flat_map(|f| f.values()).any(|m| matches!(m, FailureMark::Happened(_)))
+            })
+    }
+
+    fn on_event(&mut self, kind: Kind, event: WatchEvent, now: Time) {
+        let cache = self.caches.of_mut(kind);
+        match event.type_ {
+            WatchType::Added | WatchType::Modified => {
+                let old = cache.insert(event.object.clone());
+                // The one global predicate: an update without a new resource version wakes nobody.
+                if old.is_some_and(|o| o.meta().resource_version == event.object.meta().resource_version) {
+                    return;
+                }
+            }
+            WatchType::Deleted => {
+                cache.remove(&event.object.key());
+            }
+        }
+        self.enqueue(&event.object, now, false);
+    }
+
+    fn enqueue(&mut self, object: &Object, now: Time, initial: bool) {
+        for (kind, key) in triggers::enqueue(object) {
+            if let Some(slot) = CONTROLLERS.iter().position(|k| *k == kind) {
+                if initial { self.queues[slot].add_initial(key, now) } else { self.queues[slot].add(key, now) }
+            }
+        }
+    }
+
+    /// Whether reconcilers may run: all informers synced, and this process leads.
+    fn active(&self) -> bool {
+        self.synced && self.election.as_ref().is_none_or(Election::leads)
+    }
+
+    fn run(&mut self, now: Time, out: &mut Vec<Output>) {
+        if let Some(election) = &mut self.election {
+            match election.poll() {
+                Some(ElectionOutput::Call(request)) => out.push(Output::Kube { tag: Tag::Lease, request, at: now }),
+                Some(ElectionOutput::Lost) => {
+                    self.stopped = true;
+                    out.push(Output::Exit(1, "leader election lost".into()));
+                    return;
+                }
+                None => {}
+            }
+        }
+        self.pump_clients(now, out);
+        if self.active() {
+            for w in 0..self.workers.len() {
+                while self.workers[w].job.is_none() {
+                    let slot = self.workers[w].slot;
+                    let Some(key) = self.queues[slot].get(now) else { break };
+                    self.reconciles += 1;
+                    self.workers[w].job = Some((key.clone(), AnyPass::new(slot, key)));
+                    self.step(w, None, now, out);
+                }
+            }
+        }
+        let wakes = self.queues.iter_mut().map(|q| q.next_wake(now)).min().unwrap_or(Time::NEVER);
+        let wakes = if self.active() { wakes } else { Time::NEVER };
+        let clients = self.clients.iter().map(|(_, c)| c.next_wake()).min().unwrap_or(Time::NEVER);
+        let informers = self.informers.iter().map(|i| match i {
+            Informer::Idle { at, .. } => *at,
+            Informer::Listing { .. } | Informer::Open => Time::NEVER,
+        });
+        let lease = self.election.as_ref().map_or(Time::NEVER, Election::next_wake);
+        let at = wakes.min(clients).min(lease).min(informers.min().unwrap_or(Time::NEVER));
+        if at != Time::NEVER {
+            out.push(Output::WakeAt(at.max(now)));
+        }
+    }
+
+    fn resume(&mut self, w: usize, reply: Reply, now: Time, out: &mut Vec<Output>) {
+        if w < self.workers.len() && self.workers[w].job.is_some() {
+            self.step(w, Some(reply), now, out);
+        }
+    }
+
+    /// Steps a worker's pass once: either its next call leaves, or the pass ends.
+    fn step(&mut self, w: usize, reply: Option<Reply>, now: Time, out: &mut Vec<Output>) {
+        let slot = self.workers[w].slot;
+        let Some((key, mut pass)) = self.workers[w].job.take() else { return };
+        let decision = {
+            let mut observed =
+                Observed { settings: &self.config.settings, caches: &self.caches, now, reply, log: &mut self.log };
+            pass.step(&mut observed)
+        };
+        self.flush_log(&key, out);
+        match decision {
+            Decision::Call(call) => {
+                out.push(Output::Step(CONTROLLERS[slot], pass.at()));
+                self.workers[w].job = Some((key, pass));
+                match call {
+                    Call::Kube(request) => {
+                        let at = self.throttle.reserve(now);
+                        out.push(Output::Kube { tag: Tag::Worker(w as u16), request, at });
+                    }
+                    Call::Service(call) => {
+                        let client = self.client(call.client);
+                        self.clients[client].1.submit(CallId(w as u64), call.op, Bearer::Admin, now);
+                        self.pump_clients(now, out);
+                    }
+                }
+            }
+            Decision::End(outcome) => {
+                let queue = &mut self.queues[slot];
+                match &outcome {
+                    Outcome::Settled => queue.forget(&key),
+                    Outcome::Requeue => {
+                        queue.add_rate_limited(key.clone(), now);
+                    }
+                    Outcome::After(d) => {
+                        queue.forget(&key);
+                        if !d.is_zero() {
+                            queue.add_after(key.clone(), *d, now);
+                        }
+                    }
+                    Outcome::Error(text) => {
+                        queue.add_rate_limited(key.clone(), now);
+                        out.push(Output::Log("ERROR", arc_api::format_smolstr!("Reconciler error {key}: {text}")));
+                    }
+                }
+                queue.done(&key);
+            }
+        }
+    }
+
+    fn flush_log(&mut self, key: &Key, out: &mut Vec<Output>) {
+        for line in self.log.drain(..) {
+            let level = match line.level {
+                Level::Info => "INFO",
+                Level::Error => "ERROR",
+            };
+            let text = match line.detail.is_empty() {
+                true => arc_api::format_smolstr!("{} {key}", line.message),
+                false => arc_api::format_smolstr!("{} {key}: {}", line.message, line.detail),
+            };
+            out.push(Output::Log(level, text));
+        }
+    }
+
+    fn client(&mut self, key: Arc<ClientKey>) -> usize {
+        match self.clients.iter().position(|(k, _)| *k == key) {
+            Some(at) => at,
+            None => {
+                let client = Client::new(self.config.settings.behaviour.clone(), key.clone());
+                self.clients.push((key, client));
+                self.clients.len() - 1
+            }
+        }
+    }
+
+    /// Sends what the service clients want sent and resumes the passes whose operations are done.
+    fn pump_clients(&mut self, now: Time, out: &mut Vec<Output>) {
+        let mut at = 0;
+        while at < self.clients.len() {
+            match self.clients[at].1.poll() {
+                None => at += 1,
+                Some(ClientOutput::Send { attempt, request }) => {
+                    out.push(Output::Service { tag: Tag::Attempt { client: at as u16, attempt: attempt.0 }, request });
+                }
+                Some(ClientOutput::Abort { attempt }) => {
+                    out.push(Output::Abort(Tag::Attempt { client: at as u16, attempt: attempt.0 }));
+                }
+                Some(ClientOutput::Done { call, result, .. }) => {
+                    self.resume(call.0 as usize, Reply::Service(result), now, out);
+                    at = 0;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,666 @@
+//! The runner container: the entry script that waits for docker, the agent that registers, polls and runs one job, and the
+//! exit code that the scripts make of the agent's. A pure machine; the world carries out what it asks and draws its delays.
+//!
+//! Source: actions-service.md §6 (runner 2.336). Differs: the V1 protocol and the message types that do not change a job's
+//! fate are not modelled; the agent's many HTTP calls are the five of [`Op`].
+
+use arc_api::kube::KubeOk;
+use arc_api::service::{Auth, Exception, JobOrder, JobResult, Op, ServiceOk, ServiceRequest};
+use arc_api::{Duration, RunnerId, Str, Time, Token};
+use controller_core::call::{CallError, Transport};
+use std::sync::Arc;
+
+use super::hook::{Hook, HookCall};
+
+/// What the pod's template says to the runner.
+#[derive(Clone, Debug)]
+pub struct RunnerEnv {
+    /// `ACTIONS_RUNNER_INPUT_JITCONFIG`.
+    pub jit: Token,
+    /// `RUNNER_WAIT_FOR_DOCKER_IN_SECONDS`; 0 does not wait.
+    pub wait_for_docker: u32,
+    /// The socket that `DOCKER_HOST` names, if any.
+    pub docker_socket: Option<Str>,
+    /// Pod name, namespace and whether container hooks are configured.
+    pub hooks: Option<super::hook::HookEnv>,
+    /// `ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER`.
+    pub require_container: bool,
+    /// `ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE`.
+    pub deprecated_exit_code: bool,
+    /// Runner version, for the service's minimum.
+    pub version: Str,
+    /// From process start to the first connection, drawn by the world.
+    pub boot: Duration,
+}
+
+/// Which of the agent's concurrent conversations a call belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Slot {
+    /// Connect, poll, complete, disconnect: one after the other.
+    Main,
+    /// Lease renewal.
+    Renew,
+    /// The poll that goes on while it is busy, for cancellations.
+    Busy,
+}
+
+/// What happens to the runner.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RunnerInput {
+    /// The process begins.
+    Start {
+        /// Whether the daemon's socket exists where `DOCKER_HOST` points.
+        docker: bool,
+    },
+    /// A timer it asked for; `docker` as above.
+    Wake {
+        /// Whether the daemon's socket exists now.
+        docker: bool,
+    },
+    /// The reply to its service call.
+    Service(Slot, Result<ServiceOk, CallError>),
+    /// The reply to a hook's API call.
+    Kube(u32, Result<KubeOk, CallError>),
+    /// SIGTERM.
+    Term,
+    /// The docker daemon it uses is gone.
+    DockerLost,
+    /// The world ends this job's work in some way (fault).
+    EndJob(JobResult, i32),
+}
+
+/// What the runner does.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RunnerOutput {
+    /// One call to the service; at most one a slot is out.
+    Service(Slot, ServiceRequest),
+    /// A hook's API call.
+    Kube(u32, arc_api::kube::KubeRequest),
+    /// Wake me then; replaces the last wish.
+    WakeAt(Time),
+    /// The call of this slot is given up.
+    Cancel(Slot),
+    /// The job began or ended: for metrics and the trace.
+    JobBegan(arc_api::JobId),
+    /// How the job ended and why.
+    JobEnded(arc_api::JobId, JobResult, &'static str),
+    /// The container ends.
+    Exit(i32, Str),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum State {
+    Created,
+    /// The entry script tries `docker ps` once a second.
+    WaitingForDocker {
+        left: u32,
+    },
+    Booting,
+    Connecting {
+        conflicts: u32,
+    },
+    RetryConnect {
+        conflicts: u32,
+    },
+    Polling {
+        errors: u32,
+    },
+    RetryPoll {
+        errors: u32,
+    },
+    Working(Box<Work>),
+    /// `completejob` is on its way; afterwards the process ends with this code.
+    Completing {
+        code: i32,
+        tries: u32,
+        result: JobResult,
+    },
+    /// Leaving while idle.
+    Disconnecting,
+    Exiting {
+        code: i32,
+        at: Time,
+    },
+    Ended,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Work {
+    job: Arc<JobOrder>,
+    began: Time,
+    renew_at: Time,
+    renewing: bool,
+    docker_at: Option<Time>,
+    end_at: Option<Time>,
+    hook: Option<Hook>,
+    /// The result is decided; cleaning up, then reported.
+    outcome: Option<(JobResult, &'static str, i32)>,
+}
+
+/// One runner process.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    env: RunnerEnv,
+    state: State,
+    id: RunnerId,
+    token: Token,
+    terminated: bool,
+    out: Vec<RunnerOutput>,
+}
+
+/// Lease renewal (actions-service.md §6.5).
+const RENEW: Duration = Duration::from_secs(60);
+/// Between the job's end and the process's (agent clean-up, script).
+const SHUTDOWN: Duration = Duration::from_millis(200);
+/// A worker that is told to shut down reports its job within this time.
+const WORKER_SHUTDOWN: Duration = Duration::from_secs(2);
+
+impl Runner {
+    /// A runner that has not started.
+    pub fn new(env: RunnerEnv) -> Runner {
+        Runner { env, state: State::Created, id: RunnerId(0), token: Token(0), terminated: false, out: Vec::new() }
+    }
+
+    /// The registration it runs under, once connected.
+    pub fn registration(&self) -> RunnerId {
+        self.id
+    }
+    /// The JIT configuration it was given.
+    pub fn jit(&self) -> Token {
+        self.env.jit
+    }
+    /// The job it works on.
+    pub fn job(&self) -> Option<&Arc<JobOrder>> {
+        match &self.state {
+            State::Working(w) => Some(&w.job),
+            _ => None,
+        }
+    }
+    /// Whether its job talks to a docker daemon.
+    pub fn uses_docker(&self) -> bool {
+        self.job().is_some_and(|j| j.needs.docker_after.is_some())
+    }
+
+    /// Takes what the runner wants done.
+    pub fn take_outputs(&mut self) -> Vec<RunnerOutput> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// One input in.
+    pub fn handle(&mut self, input: RunnerInput, now: Time) {
+        match input {
+            RunnerInput::Start { docker } => {
+                if self.env.wait_for_docker > 0 && self.env.docker_socket.is_some() && !docker {
+                    self.state = State::WaitingForDocker { left: self.env.wait_for_docker };
+                    self.wake(now.after(Duration::from_secs(1)));
+                } else {
+                    self.boot(now);
+                }
+            }
+            RunnerInput::Wake { docker } => self.on_wake(docker, now),
+            RunnerInput::Service(Slot::Main, reply) => self.on_service(reply, now),
+            RunnerInput::Service(slot, reply) => self.on_aside(slot, reply, now),
+            RunnerInput::Kube(id, reply) => self.on_kube(id, reply, now),
+            RunnerInput::Term => self.on_term(now),
+            RunnerInput::DockerLost => self.on_docker_lost(now),
+            RunnerInput::EndJob(result, code) => self.end_work(result, "container exit", code, now),
+        }
+    }
+
+    fn wake(&mut self, at: Time) {
+        self.out.push(RunnerOutput::WakeAt(at));
+    }
+    fn call(&mut self, op: Op) {
+        self.call_in(Slot::Main, op);
+    }
+    fn call_in(&mut self, slot: Slot, op: Op) {
+        let auth = Auth::Runner(if self.token.0 == 0 { self.env.jit } else { self.token });
+        self.out.push(RunnerOutput::Service(slot, ServiceRequest { auth, op }));
+    }
+    fn boot(&mut self, now: Time) {
+        self.state = State::Booting;
+        self.wake(now.after(self.env.boot));
+    }
+    fn connect(&mut self, conflicts: u32) {
+        self.state = State::Connecting { conflicts };
+        let op = Op::RunnerConnect { jit: self.env.jit, version: self.env.version.clone() };
+        self.call(op);
+    }
+    fn poll(&mut self, errors: u32) {
+        self.state = State::Polling { errors };
+        self.call(Op::RunnerPoll);
+    }
+    /// The agent ends with `code`; the scripts turn every code but 0 and 7 into 0, and any end after SIGTERM into 143
+    /// (actions-service.md §6.6).
+    fn end(&mut self, code: i32, text: &str, now: Time) {
+        let seen = match code {
+            _ if self.terminated => 143,
+            7 if self.env.deprecated_exit_code => 7,
+            _ => 0,
+        };
+        self.exit_with(seen, text, now);
+    }
+    fn exit_with(&mut self, code: i32, text: &str, now: Time) {
+        self.state = State::Exiting { code, at: now.after(SHUTDOWN) };
+        self.out.push(RunnerOutput::WakeAt(now.after(SHUTDOWN)));
+        let _ = text;
+    }
+
+    fn on_wake(&mut self, docker: bool, now: Time) {
+        match &mut self.state {
+            State::WaitingForDocker { left } => {
+                *left -= 1;
+                if docker || *left == 0 {
+                    self.boot(now);
+                } else {
+                    self.wake(now.after(Duration::from_secs(1)));
+                }
+            }
+            State::Booting => self.connect(0),
+            State::RetryConnect { conflicts } => {
+                let conflicts = *conflicts;
+                self.connect(conflicts);
+            }
+            State::RetryPoll { errors } => {
+                let errors = *errors;
+                self.poll(errors);
+            }
+            State::Working(_) => self.work(docker, now),
+            State::Completing { result, .. } => {
+                let result = *result;
+                self.call(Op::RunnerComplete(result));
+            }
+            State::Exiting { code, at } if *at <= now => {
+                let code = *code;
+                self.state = State::Ended;
+                self.out.push(RunnerOutput::Exit(code, Str::default()));
+            }
+            State::Exiting { .. }
+            | State::Created
+            | State::Connecting { .. }
+            | State::Polling { .. }
+            | State::Disconnecting
+            | State::Ended => {}
+        }
+    }
+
+    fn on_service(&mut self, reply: Result<ServiceOk, CallError>, now: Time) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Connecting { conflicts } => self.on_connected(reply, conflicts, now),
+            State::Polling { errors } => self.on_polled(reply, errors, now),
+            State::Completing { code, tries, result } => match reply {
+                // Five tries, 5 s apart (§6.5 item 6); a refusal ends them.
+                Err(CallError::Transport(_)) if tries < 5 => {
+                    self.state = State::Completing { code, tries: tries + 1, result };
+                    self.wake(now.after(Duration::from_secs(5)));
+                }
+                _ => self.exit_with(if self.terminated { 143 } else { code }, "", now),
+            },
+            State::Disconnecting => self.end(0, "", now),
+            // A reply to a call that the state has outlived.
+            other => self.state = other,
+        }
+    }
+
+    /// The conversations beside the job: lease and cancellation (§6.3, §6.5 items 4 and 7).
+    fn on_aside(&mut self, slot: Slot, reply: Result<ServiceOk, CallError>, now: Time) {
+        let State::Working(work) = &mut self.state else { return };
+        if slot == Slot::Renew {
+            work.renewing = false;
+        }
+        match reply {
+            Ok(ServiceOk::CancelJob(_)) => self.end_work(JobResult::Canceled, "cancelled", 0, now),
+            // The lease is lost: the renewal task ends before the worker and the job is abandoned.
+            Err(CallError::Service(e)) if slot == Slot::Renew && e.status == 404 => {
+                self.end_work(JobResult::Failed, "lease-lost", 0, now);
+            }
+            Ok(_) if slot == Slot::Busy => self.call_in(Slot::Busy, Op::RunnerPoll),
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn on_connected(&mut self, reply: Result<ServiceOk, CallError>, conflicts: u32, now: Time) {
+        match reply {
+            Ok(ServiceOk::Connected { runner, token }) => {
+                self.id = runner;
+                self.token = token;
+                if self.terminated {
+                    self.state = State::Disconnecting;
+                    self.call(Op::RunnerDisconnect);
+                } else {
+                    self.poll(0);
+                }
+            }
+            Ok(_) => self.end(1, "unexpected answer", now),
+            Err(CallError::Service(e)) => match e.exception {
+                Exception::InvalidClient => self.end(1, "registration was deleted", now),
+                Exception::RunnerVersionTooOld => self.end(7, "runner version is deprecated", now),
+                Exception::RunnerSessionConflict if conflicts + 1 >= 8 => self.end(5, "session conflict", now),
+                Exception::RunnerSessionConflict => {
+                    self.state = State::RetryConnect { conflicts: conflicts + 1 };
+                    self.wake(now.after(Duration::from_secs(30)));
+                }
+                _ if matches!(e.status, 401 | 403 | 404) => self.end(1, "access denied", now),
+                _ => {
+                    self.state = State::RetryConnect { conflicts };
+                    self.wake(now.after(Duration::from_secs(30)));
+                }
+            },
+            // Anything else is retried every 30 s for ever (§6.4).
+            Err(CallError::Transport(_) | CallError::Api(_)) => {
+                self.state = State::RetryConnect { conflicts };
+                self.wake(now.after(Duration::from_secs(30)));
+            }
+        }
+    }
+
+    fn on_polled(&mut self, reply: Result<ServiceOk, CallError>, errors: u32, now: Time) {
+        match reply {
+            Ok(ServiceOk::Job(job)) => self.begin(job, now),
+            Ok(_) if self.terminated => self.end(0, "", now),
+            Ok(_) => self.poll(0),
+            Err(CallError::Service(e)) => match e.exception {
+                Exception::RunnerNotFound | Exception::InvalidClient => self.end(0, "registration is gone", now),
+                Exception::RunnerVersionTooOld => self.end(7, "runner version is deprecated", now),
+                Exception::JobNotFound => self.end(0, "job message is gone", now),
+                _ => self.retry_poll(errors, now),
+            },
+            Err(CallError::Transport(Transport::Cancelled)) if self.terminated => {
+                self.state = State::Disconnecting;
+                self.call(Op::RunnerDisconnect);
+            }
+            Err(CallError::Transport(_) | CallError::Api(_)) => self.retry_poll(errors, now),
+        }
+    }
+
+    /// Outer loop of poll errors: 22 s for the first five, 45 s up to the tenth, then exit 2, which the script restarts (§6.3).
+    fn retry_poll(&mut self, errors: u32, now: Time) {
+        let wait = if errors < 5 { 22 } else { 45 };
+        self.state =
+            if errors >= 10 { State::RetryConnect { conflicts: 0 } } else { State::RetryPoll { errors: errors + 1 } };
+        self.wake(now.after(Duration::from_secs(wait)));
+    }
+
+    fn begin(&mut self, job: Arc<JobOrder>, now: Time) {
+        self.out.push(RunnerOutput::JobBegan(job.id));
+        let mut work = Work {
+            began: now,
+            renew_at: now.after(RENEW),
+            renewing: false,
+            docker_at: job.needs.docker_after.map(|d| now.after(d)),
+            end_at: Some(now.after(job.runs_for)),
+            hook: None,
+            outcome: None,
+            job,
+        };
+        if self.env.require_container && !work.job.needs.container {
+            work.end_at = None;
+            self.state = State::Working(Box::new(work));
+            self.end_work(JobResult::Failed, "jobs without a job container are forbidden", 0, now);
+            return;
+        }
+        if work.job.needs.container
+            && let Some(env) = &self.env.hooks
+        {
+            // The work begins when the workflow pod is up; until then there is no end.
+            work.end_at = None;
+            let mut hook = Hook::new(env.clone());
+            for HookCall(id, request) in hook.start() {
+                self.out.push(RunnerOutput::Kube(id, request));
+            }
+            work.hook = Some(hook);
+        }
+        self.state = State::Working(Box::new(work));
+        self.call_in(Slot::Busy, Op::RunnerPoll);
+        self.work(true, now);
+    }
+
+    /// Looks at the clock while working: docker use, lease, end of work; then sleeps until the next of them.
+    fn work(&mut self, docker: bool, now: Time) {
+        let State::Working(work) = &mut self.state else { return };
+        if work.docker_at.is_some_and(|t| t <= now) {
+            work.docker_at = None;
+            if !docker {
+                return self.end_work(JobResult::Failed, "docker-socket", 0, now);
+            }
+        }
+        let State::Working(work) = &mut self.state else { return };
+        if let Some(hook) = &mut work.hook {
+            let calls = hook.on_wake(now);
+            self.out.extend(calls.into_iter().map(|HookCall(id, r)| RunnerOutput::Kube(id, r)));
+        }
+        if work.renew_at <= now && !work.renewing {
+            work.renew_at = now.after(RENEW);
+            work.renewing = true;
+            self.call_in(Slot::Renew, Op::RunnerRenew);
+        }
+        let State::Working(work) = &mut self.state else { return };
+        if work.end_at.is_some_and(|t| t <= now) {
+            let (result, why, code) = work.outcome.unwrap_or((work.job.result, "", 0));
+            if work.hook.as_ref().is_some_and(Hook::needs_cleanup) {
+                let calls = work.hook.as_mut().map(Hook::clean_up).unwrap_or_default();
+                work.end_at = None;
+                work.outcome = Some((result, why, code));
+                self.out.extend(calls.into_iter().map(|HookCall(id, r)| RunnerOutput::Kube(id, r)));
+            } else {
+                return self.report(result, why, code);
+            }
+        }
+        let State::Working(work) = &self.state else { return };
+        let next = [Some(work.renew_at), work.docker_at, work.end_at, work.hook.as_ref().and_then(Hook::wake_at)];
+        if let Some(at) = next.into_iter().flatten().min() {
+            self.wake(at);
+        }
+    }
+
+    fn end_work(&mut self, result: JobResult, why: &'static str, code: i32, now: Time) {
+        let State::Working(work) = &mut self.state else { return };
+        work.outcome = Some((result, why, code));
+        work.end_at = Some(now);
+        work.docker_at = None;
+        self.work(true, now);
+    }
+
+    fn report(&mut self, result: JobResult, why: &'static str, code: i32) {
+        if let State::Working(work) = &self.state {
+            self.out.push(RunnerOutput::JobEnded(work.job.id, result, why));
+        }
+        self.out.push(RunnerOutput::Cancel(Slot::Busy));
+        self.out.push(RunnerOutput::Cancel(Slot::Renew));
+        self.state = State::Completing { code, tries: 1, result };
+        self.call(Op::RunnerComplete(result));
+    }
+
+    fn on_kube(&mut self, id: u32, reply: Result<KubeOk, CallError>, now: Time) {
+        let State::Working(work) = &mut self.state else { return };
+        let Some(hook) = &mut work.hook else { return };
+        let progress = hook.on_reply(id, reply, now);
+        self.out.extend(progress.calls.into_iter().map(|HookCall(id, r)| RunnerOutput::Kube(id, r)));
+        if progress.ready {
+            work.end_at = Some(now.after(work.job.runs_for));
+        }
+        if progress.cleaned && work.outcome.is_some() {
+            work.end_at = Some(now);
+            work.hook = None;
+        }
+        if let Some(why) = progress.failed {
+            return self.end_work(JobResult::Failed, why, 0, now);
+        }
+        self.work(true, now);
+    }
+
+    fn on_term(&mut self, now: Time) {
+        self.terminated = true;
+        match &mut self.state {
+            // The script is not yet trapping anything that matters, or nothing is registered: it just ends.
+            State::Created | State::WaitingForDocker { .. } | State::Booting => self.end(0, "", now),
+            State::RetryConnect { .. } | State::RetryPoll { .. } => self.end(0, "", now),
+            State::Polling { .. } => {
+                self.out.push(RunnerOutput::Cancel(Slot::Main));
+                self.state = State::Disconnecting;
+                self.call(Op::RunnerDisconnect);
+            }
+            // The worker is told RunnerShutdown, its job fails, and the listener waits for it (§6.7).
+            State::Working(work) => {
+                if work.outcome.is_none() {
+                    work.outcome = Some((JobResult::Failed, "shutdown-signal", 0));
+                    work.end_at = Some(now.after(WORKER_SHUTDOWN));
+                    work.docker_at = None;
+                    self.work(true, now);
+                }
+            }
+            State::Connecting { .. }
+            | State::Completing { .. }
+            | State::Disconnecting
+            | State::Exiting { .. }
+            | State::Ended => {}
+        }
+    }
+
+    fn on_docker_lost(&mut self, now: Time) {
+        if self.uses_docker() {
+            self.end_work(JobResult::Failed, "docker-socket", 0, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arc_api::service::{JobNeeds, ServiceError};
+
+    fn env() -> RunnerEnv {
+        RunnerEnv {
+            jit: Token(9),
+            wait_for_docker: 0,
+            docker_socket: None,
+            hooks: None,
+            require_container: false,
+            deprecated_exit_code: true,
+            version: "2.336.0".into(),
+            boot: Duration::from_millis(500),
+        }
+    }
+
+    /// Feeds the runner until it exits; answers every service call with `answer`.
+    fn live(
+        env: RunnerEnv,
+        term_at: Option<Time>,
+        docker_from: Time,
+        mut answer: impl FnMut(&Op) -> Option<Result<ServiceOk, CallError>>,
+    ) -> (Vec<&'static str>, i32, Vec<(JobResult, &'static str)>, Time) {
+        let mut r = Runner::new(env);
+        let (mut ops, mut ends, mut now, mut wake) = (vec![], vec![], Time(0), Time::NEVER);
+        let mut term = term_at;
+        let mut next = Some(RunnerInput::Start { docker: docker_from <= now });
+        for _ in 0..500 {
+            match next.take() {
+                Some(input) => r.handle(input, now),
+                None if term.is_some_and(|t| t <= wake) => {
+                    now = term.take().expect("checked");
+                    r.handle(RunnerInput::Term, now);
+                }
+                None => {
+                    assert!(wake != Time::NEVER, "sleeps for ever after {ops:?}");
+                    now = std::mem::replace(&mut wake, Time::NEVER);
+                    r.handle(RunnerInput::Wake { docker: docker_from <= now }, now);
+                }
+            }
+            for out in r.take_outputs() {
+                match out {
+                    RunnerOutput::Service(Slot::Main, req) => {
+                        ops.push(req.op.code());
+                        next = answer(&req.op).map(|r| RunnerInput::Service(Slot::Main, r));
+                    }
+                    RunnerOutput::WakeAt(t) => wake = t,
+                    RunnerOutput::JobEnded(_, result, why) => ends.push((result, why)),
+                    RunnerOutput::Exit(code, _) => return (ops, code, ends, now),
+                    RunnerOutput::Service(..)
+                    | RunnerOutput::Kube(..)
+                    | RunnerOutput::Cancel(_)
+                    | RunnerOutput::JobBegan(_) => {}
+                }
+            }
+        }
+        panic!("never exits: {ops:?}");
+    }
+
+    fn job(docker_after: Option<u64>) -> ServiceOk {
+        ServiceOk::Job(Arc::new(JobOrder {
+            id: arc_api::JobId(1),
+            runs_for: Duration::from_secs(10),
+            result: JobResult::Succeeded,
+            needs: JobNeeds { docker_after: docker_after.map(Duration::from_secs), ..JobNeeds::default() },
+        }))
+    }
+
+    fn healthy(needs: Option<u64>) -> impl FnMut(&Op) -> Option<Result<ServiceOk, CallError>> {
+        move |op| {
+            Some(Ok(match op {
+                Op::RunnerConnect { .. } => ServiceOk::Connected { runner: RunnerId(5), token: Token(1) },
+                Op::RunnerPoll => job(needs),
+                _ => ServiceOk::Done,
+            }))
+        }
+    }
+
+    #[test]
+    fn a_job_is_run_once_and_the_exit_is_zero() {
+        let (ops, code, ends, _) = live(env(), None, Time(0), healthy(None));
+        assert_eq!(ops, ["runner-connect", "runner-next", "runner-finish"]);
+        assert_eq!((code, ends), (0, vec![(JobResult::Succeeded, "")]));
+    }
+
+    #[test]
+    fn docker_that_never_comes_delays_the_start_by_exactly_the_wait_and_fails_the_job() {
+        let env = RunnerEnv { wait_for_docker: 120, docker_socket: Some("/var/run/docker.sock".into()), ..env() };
+        let (_, code, ends, now) = live(env, None, Time::NEVER, healthy(Some(1)));
+        assert_eq!((code, ends), (0, vec![(JobResult::Failed, "docker-socket")]));
+        assert_eq!(now.secs(), 121);
+    }
+
+    #[test]
+    fn docker_within_the_wait_is_waited_for() {
+        let env = RunnerEnv { wait_for_docker: 120, docker_socket: Some("/var/run/docker.sock".into()), ..env() };
+        let (_, _, ends, _) = live(env, None, Time::from_secs(90), healthy(Some(1)));
+        assert_eq!(ends, vec![(JobResult::Succeeded, "")]);
+    }
+
+    #[test]
+    fn a_deleted_registration_looks_like_success() {
+        let gone = || CallError::Service(Arc::new(ServiceError::new(401, Exception::InvalidClient, "gone")));
+        let (ops, code, _, _) = live(env(), None, Time(0), |_| Some(Err(gone())));
+        assert_eq!((ops.as_slice(), code), (&["runner-connect"][..], 0));
+    }
+
+    #[test]
+    fn an_old_version_exits_seven_only_when_asked_to() {
+        let old = || CallError::Service(Arc::new(ServiceError::new(403, Exception::RunnerVersionTooOld, "old")));
+        assert_eq!(live(env(), None, Time(0), |_| Some(Err(old()))).1, 7);
+        assert_eq!(live(RunnerEnv { deprecated_exit_code: false, ..env() }, None, Time(0), |_| Some(Err(old()))).1, 0);
+    }
+
+    #[test]
+    fn a_session_conflict_is_retried_for_210_seconds() {
+        let conflict =
+            || CallError::Service(Arc::new(ServiceError::new(409, Exception::RunnerSessionConflict, "busy")));
+        let (ops, code, _, now) = live(env(), None, Time(0), |_| Some(Err(conflict())));
+        assert_eq!((ops.len(), code, now.secs()), (8, 0, 210));
+    }
+
+    #[test]
+    fn sigterm_while_idle_leaves_the_registration_and_exits_143() {
+        let (ops, code, _, _) = live(env(), Some(Time::from_secs(3)), Time(0), |op| match op {
+            Op::RunnerPoll => None,
+            Op::RunnerConnect { .. } => Some(Ok(ServiceOk::Connected { runner: RunnerId(5), token: Token(1) })),
+            _ => Some(Ok(ServiceOk::Done)),
+        });
+        assert_eq!((ops.last().copied(), code), (Some("runner-disconnect"), 143));
+    }
+
+    #[test]
+    fn sigterm_while_busy_fails_the_job_and_exits_143() {
+        let (_, code, ends, _) = live(env(), Some(Time::from_secs(3)), Time(0), healthy(None));
+        assert_eq!((code, ends), (143, vec![(JobResult::Failed, "shutdown-signal")]));
+    }
+}
