@@ -1,0 +1,194 @@
+//! Clocks of bad conditions: what is bad, since when, and when that has lasted too long.
+//!
+//! A bound runs from the later of "since bad" and "since the world was left alone" (no fault active, no operator at work).
+//! Bounds are virtual time; the defaults are computed from ARC's own waits (see [`super::CATALOGUE`]).
+
+use std::collections::BTreeMap;
+
+use arc_api::{Duration, JobId, Str, Time, Uid};
+
+use super::ledger::SetKey;
+
+/// A condition that may be bad for a while.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Check {
+    /// A counted runner without a usable pod.
+    RunnerServes(Uid),
+    /// More runners than allowed.
+    OverMax(SetKey),
+    /// A job that waits for a runner.
+    JobRunner(JobId),
+    /// A set without a polling listener.
+    Polling(SetKey),
+    /// An object that is being deleted.
+    Deleting(Uid),
+    /// A pod that does not start, or a listener that does not stay up, unseen.
+    Visible(Uid),
+    /// A set with fewer idle runners than asked for.
+    MinRunners(SetKey),
+    /// A registration without its EphemeralRunner, or the second one.
+    Registration(i64),
+    /// A runner set whose counters are wrong.
+    Counters(Uid),
+    /// A set with two live runner sets or listeners.
+    Duplicate(SetKey),
+    /// A reference to something that is gone or going.
+    Reference(Uid),
+    /// More idle runners than asked for.
+    Surplus(SetKey),
+}
+
+impl Check {
+    /// The promise it belongs to and the bound.
+    pub fn rule(&self) -> (&'static str, Duration) {
+        let minutes = |m: u64| Duration::from_secs(60 * m);
+        match self {
+            Check::RunnerServes(_) => ("reported-runners-can-serve", minutes(3)),
+            Check::OverMax(_) => ("max-runners-respected", Duration::from_secs(10)),
+            Check::JobRunner(_) => ("job-gets-runner", minutes(5)),
+            Check::Polling(_) => ("listener-is-polling", minutes(3)),
+            Check::Deleting(_) => ("deletion-finishes", minutes(5)),
+            Check::Visible(_) => ("failure-is-visible", minutes(10)),
+            Check::MinRunners(_) => ("min-runners-kept", minutes(5)),
+            Check::Registration(_) => ("one-registration-per-runner", minutes(2)),
+            Check::Counters(_) => ("counters-true", minutes(1)),
+            Check::Duplicate(_) => ("one-runner-set", minutes(1)),
+            Check::Reference(_) => ("references-resolve", minutes(2)),
+            Check::Surplus(_) => ("surplus-disappears", minutes(10)),
+        }
+    }
+    /// Whose failure it is.
+    pub fn component(&self) -> &'static str {
+        match self {
+            Check::RunnerServes(_) | Check::Registration(_) | Check::Visible(_) | Check::Reference(_) => "runner",
+            Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => "runner-set",
+            Check::JobRunner(_) => "job",
+            Check::Polling(_) => "listener",
+            Check::Deleting(_) => "deletion",
+            Check::Duplicate(_) => "set",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Bad {
+    since: Time,
+    about: Str,
+    said: Str,
+}
+
+/// All running clocks.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    bad: BTreeMap<Check, Bad>,
+    calm_since: Time,
+    busy: u32,
+    scale: u32,
+    /// The earliest due time among clocks that started since somebody last asked.
+    fresh: Option<Time>,
+}
+
+impl Bounds {
+    /// Clocks whose bounds are stretched to `percent` of the defaults (100: as they are).
+    pub fn new(percent: u32) -> Bounds {
+        Bounds { bad: BTreeMap::new(), calm_since: Time::ZERO, busy: 0, scale: percent.max(1), fresh: None }
+    }
+    /// A fault begins or an operator sets to work.
+    pub fn disturb(&mut self) {
+        self.busy += 1;
+    }
+    /// It ends.
+    pub fn calm(&mut self, now: Time) {
+        self.busy = self.busy.saturating_sub(1);
+        self.calm_since = now;
+    }
+    /// Since when nothing has disturbed the world; `NEVER` while something does.
+    pub fn calm_since(&self) -> Time {
+        if self.busy > 0 { Time::NEVER } else { self.calm_since }
+    }
+    /// Sets whether a condition is bad. `said` is asked only when it turns bad.
+    pub fn set(&mut self, check: Check, bad: bool, now: Time, about: &Str, said: impl FnOnce() -> Str) {
+        if !bad {
+            self.bad.remove(&check);
+        } else if !self.bad.contains_key(&check) {
+            let bad = Bad { since: now, about: about.clone(), said: said() };
+            let due = self.due_at(&check, &bad);
+            self.fresh = Some(self.fresh.map_or(due, |f| f.min(due)));
+            self.bad.insert(check, bad);
+        }
+    }
+    /// Starts a condition's clock again.
+    pub fn restart(&mut self, check: Check, now: Time, about: &Str, said: impl FnOnce() -> Str) {
+        self.bad.remove(&check);
+        self.set(check, true, now, about, said);
+    }
+    /// Whether a condition is bad now.
+    pub fn is_bad(&self, check: &Check) -> bool {
+        self.bad.contains_key(check)
+    }
+    fn due_at(&self, check: &Check, bad: &Bad) -> Time {
+        let calm = self.calm_since();
+        if calm == Time::NEVER {
+            return Time::NEVER;
+        }
+        let (_, bound) = check.rule();
+        bad.since.max(calm).after(bound * self.scale / 100)
+    }
+    /// The earliest due time of clocks started since the last call.
+    pub fn take_fresh(&mut self) -> Option<Time> {
+        self.fresh.take()
+    }
+    /// When the next clock runs out, if nothing changes.
+    pub fn next(&self) -> Time {
+        self.bad.iter().map(|(c, b)| self.due_at(c, b)).min().unwrap_or(Time::NEVER)
+    }
+    /// Takes the conditions that have been bad for too long.
+    pub fn overdue(&mut self, now: Time) -> Vec<(Check, Time, Str, Str)> {
+        let due: Vec<_> = self.bad.iter().filter(|(c, b)| self.due_at(c, b) <= now).map(|(c, _)| c.clone()).collect();
+        due.into_iter().filter_map(|c| self.bad.remove(&c).map(|b| (c, b.since, b.about, b.said))).collect()
+    }
+    /// Everything that is bad now, oldest first: what a failure to settle is made of.
+    pub fn pending(&self) -> Vec<(&Check, Time, &Str, &Str)> {
+        let mut all: Vec<_> = self.bad.iter().map(|(c, b)| (c, b.since, &b.about, &b.said)).collect();
+        all.sort_by_key(|(_, since, ..)| *since);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(b: &mut Bounds, bad: bool, at: u64) {
+        b.set(Check::JobRunner(JobId(1)), bad, Time::from_secs(at), &"job 1".into(), || "waits".into());
+    }
+
+    #[test]
+    fn a_condition_is_overdue_exactly_at_its_bound() {
+        let mut b = Bounds::new(100);
+        set(&mut b, true, 10);
+        set(&mut b, true, 200);
+        assert_eq!(b.next(), Time::from_secs(310));
+        assert!(b.overdue(Time(Time::from_secs(310).0 - 1)).is_empty());
+        assert_eq!(b.overdue(Time::from_secs(310)).len(), 1);
+    }
+
+    #[test]
+    fn turning_good_stops_the_clock() {
+        let mut b = Bounds::new(100);
+        set(&mut b, true, 10);
+        set(&mut b, false, 100);
+        set(&mut b, true, 200);
+        assert_eq!(b.next(), Time::from_secs(500));
+    }
+
+    #[test]
+    fn bounds_count_from_when_the_world_was_left_alone() {
+        let mut b = Bounds::new(100);
+        set(&mut b, true, 10);
+        b.disturb();
+        assert_eq!(b.next(), Time::NEVER);
+        b.calm(Time::from_secs(1000));
+        assert_eq!(b.next(), Time::from_secs(1300));
+    }
+}

@@ -1,0 +1,159 @@
+//! The promises by name: what each says, who relies on it, what it tolerates and why, and where it comes from.
+
+/// When a promise is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sort {
+    /// At every event; no bad state is excused.
+    Always,
+    /// A bad state may last for a bound, counted from when faults and operators last touched the world.
+    Settles,
+    /// At the end of the run.
+    AtTheEnd,
+}
+
+/// One promise.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Id in scenario files.
+    pub id: &'static str,
+    /// Id in the catalogue of field failures (field-bugs.md §1); empty if it is only ours.
+    pub field_id: &'static str,
+    /// When it is checked.
+    pub sort: Sort,
+    /// The promise.
+    pub promise: &'static str,
+    /// Who relies on it.
+    pub for_whom: &'static str,
+    /// What it tolerates, and why.
+    pub tolerates: &'static str,
+    /// Source.
+    pub source: &'static str,
+}
+
+/// Looks a promise up.
+pub fn entry(id: &str) -> Option<&'static Entry> {
+    CATALOGUE.iter().find(|e| e.id == id)
+}
+
+macro_rules! catalogue {
+    ($($id:literal $field:literal $sort:ident: $promise:literal, $whom:literal, $tolerates:literal, $source:literal;)*) => {
+        /// All promises, the best known first.
+        pub const CATALOGUE: &[Entry] = &[$(Entry {
+            id: $id, field_id: $field, sort: Sort::$sort, promise: $promise, for_whom: $whom, tolerates: $tolerates, source: $source,
+        }),*];
+    };
+}
+
+catalogue! {
+    "reported-runners-can-serve" "SAFE-COUNT" Settles:
+        "The runner count that ARC reports equals the pods that exist and can serve.",
+        "whoever reads currentRunners to judge capacity; the listener, whose target the count is compared with",
+        "three minutes without a usable pod for a counted runner: pods are replaced with waits of up to 80 s; a pod that exists and has not ended counts as one that can serve, its hanging is failure-is-visible's business",
+        "arc-controllers.md §13 I2, field-bugs.md SAFE-COUNT";
+    "max-runners-respected" "SAFE-CAP" Settles:
+        "Live runners of a scale set never exceed maxRunners.",
+        "whoever pays for the nodes",
+        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced",
+        "arc-controllers.md §13 I1, Q-STALE-EMPTY-LIST-DUP";
+    "job-gets-runner" "LIVE-JOB" Settles:
+        "An assigned job gets a runner.",
+        "whoever waits for the job",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them",
+        "arc-controllers.md §13 I3";
+    "listener-is-polling" "LIVE-LISTEN" Settles:
+        "An installed scale set has a listener that polls.",
+        "every job of the scale set",
+        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in",
+        "actions-service.md §8 I21, arc-controllers.md §13 I5";
+    "busy-runner-kept" "SAFE-BUSY" Always:
+        "ARC deletes no pod and no registration of a runner that works on a job.",
+        "whoever waits for the job's result",
+        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job",
+        "arc-controllers.md §13 I4";
+    "registration-serves-one-job" "SAFE-JIT" Always:
+        "A registration that took a job is never presented again by another pod.",
+        "the isolation between jobs",
+        "a pod that was restarted before its registration took a job",
+        "actions-service.md §8 I13, arc-controllers.md §13 I10";
+    "nothing-orphaned" "SAFE-ORPHAN" AtTheEnd:
+        "At quiescence nothing is left without its owner: registrations, sessions, scale sets, pods, secrets, protected objects.",
+        "whoever cleans up, or pays for what is not cleaned up",
+        "sessions within their time to live",
+        "arc-controllers.md §13 I9, actions-service.md §8 I12";
+    "deletion-finishes" "LIVE-DEL" Settles:
+        "An object marked for deletion disappears.",
+        "whoever uninstalls, renames or upgrades",
+        "five minutes; for as long as a job of its own runners runs; an identity that a live set still uses",
+        "arc-controllers.md §13 I12";
+    "restarts-are-bounded" "SAFE-RATE" Always:
+        "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, and no write repeated more than sixty times a minute.",
+        "the service's rate limits, the API server",
+        "bursts below these rates",
+        "field-bugs.md SAFE-RATE, Q-LISTENER-NO-BACKOFF";
+    "failure-is-visible" "OBS-ERR" Settles:
+        "A persistent failure is visible in a status, condition or event, with its cause.",
+        "whoever is called at night",
+        "ten minutes; logs do not count",
+        "field-bugs.md OBS-ERR";
+    "world-converges" "LIVE-HEAL" AtTheEnd:
+        "After faults and operators have left it alone the world comes to rest in the state that was asked for, and stays there.",
+        "everybody",
+        "polls and lease renewals go on; work that is still running",
+        "dst-practices.md §8";
+    "min-runners-kept" "LIVE-MIN" Settles:
+        "Idle runners reach minRunners.",
+        "whoever pays for warm runners to have none waiting",
+        "five minutes",
+        "arc-controllers.md §13 I2";
+    "owned-by-user" "SAFE-OWNER" Always:
+        "The objects the user owns, the AutoscalingRunnerSet and its scale set, are deleted only on the user's request.",
+        "whoever installed them",
+        "the scale set of a set that the user deletes",
+        "field-bugs.md SAFE-OWNER, Q-VERSION-MISMATCH";
+    "one-registration-per-runner" "SAFE-REG" Settles:
+        "An EphemeralRunner has at most one registration, and a registration has its EphemeralRunner.",
+        "the runner list on GitHub, the runner limit of the group",
+        "two minutes: a lost reply is repaired by removing and registering again",
+        "actions-service.md §8 I12";
+    "counters-true" "SAFE-TRUTH" Settles:
+        "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist.",
+        "dashboards and alerts",
+        "one minute",
+        "arc-controllers.md §13 I15";
+    "one-runner-set" "SAFE-ONE" Settles:
+        "A scale set has one live EphemeralRunnerSet and one live AutoscalingListener.",
+        "the capacity limit, the session",
+        "one minute: a surplus set is removed by the next passes",
+        "arc-controllers.md §13 I5, I6";
+    "references-resolve" "SAFE-REF" Settles:
+        "A listener's EphemeralRunnerSet and a runner pod's ServiceAccount exist and are not being deleted.",
+        "the listener's patches, the container hook",
+        "two minutes; pods that have ended",
+        "arc-controllers.md §13 I7, field-bugs.md seed-kube-mode-hook-forbidden";
+    "runner-ready-before-job" "SAFE-READY" Always:
+        "No job is taken before its docker daemon and its permissions are ready.",
+        "whoever reads the job's red cross",
+        "a daemon that dies during a job by itself",
+        "field-bugs.md SAFE-READY";
+    "surplus-disappears" "LIVE-DOWN" Settles:
+        "Idle runners above what was asked for disappear.",
+        "whoever pays for them",
+        "ten minutes: they go with an empty poll",
+        "field-bugs.md LIVE-DOWN";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_every_promise_is_explained() {
+        let mut ids: Vec<_> = CATALOGUE.iter().map(|e| e.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), CATALOGUE.len());
+        for e in CATALOGUE {
+            assert!([e.promise, e.for_whom, e.tolerates, e.source].iter().all(|t| t.len() > 8), "{}", e.id);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the observers remember of the true world: sets, runner sets, runners, jobs; updated event by event, never recounted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunner, EphemeralRunnerSet};
+use arc_api::meta::Key;
+use arc_api::pod::Pod;
+use arc_api::{Duration, JobId, RunnerId, ScaleSetId, Str, Time, Token, Uid};
+
+use crate::world::SiteId;
+
+/// A scale set of a cluster: the AutoscalingRunnerSet's place, whether it exists or not.
+pub type SetKey = (SiteId, Key);
+/// An object of a cluster.
+pub type SiteKey = (SiteId, Key);
+
+/// What the user wants of a set, and what there is of it.
+#[derive(Clone, Debug, Default)]
+pub struct SetState {
+    /// Installed by Helm and not uninstalled: it shall exist.
+    pub wanted: bool,
+    /// The user asked for its deletion.
+    pub user_deletes: bool,
+    /// minRunners as installed.
+    pub min: i32,
+    /// maxRunners as installed.
+    pub max: i32,
+    /// The object.
+    pub ars: Option<Arc<AutoscalingRunnerSet>>,
+    /// Its runner sets by name.
+    pub runner_sets: BTreeSet<Str>,
+    /// Its listeners by place.
+    pub listeners: BTreeSet<Key>,
+    /// Live runners: not deleting, not done, of runner sets that are not being deleted.
+    pub live: i32,
+    /// Registrations that are online and free.
+    pub idle: i32,
+    /// Registrations that work.
+    pub busy: i32,
+    /// Jobs of the set that wait for a runner.
+    pub waiting: i32,
+    /// When listener processes started.
+    pub listener_starts: VecDeque<Time>,
+    /// Jobs that failed for want of a daemon or of permissions.
+    pub infra_failures: u32,
+}
+
+/// A runner set.
+#[derive(Clone, Debug)]
+pub struct RunnerSetState {
+    /// The object.
+    pub object: Arc<EphemeralRunnerSet>,
+    /// The set it belongs to.
+    pub set: Option<SetKey>,
+    /// Its runners by phase class: pending, running, failed; not deleting.
+    pub pending: i32,
+    /// Running.
+    pub running: i32,
+    /// Failed.
+    pub failed: i32,
+    /// Counted runners with a pod that exists and has not ended.
+    pub usable: i32,
+}
+
+/// A runner: object, pod and registration share its name.
+#[derive(Clone, Debug, Default)]
+pub struct RunnerState {
+    /// The object.
+    pub object: Option<Arc<EphemeralRunner>>,
+    /// The pod.
+    pub pod: Option<Arc<Pod>>,
+    /// Registrations by id.
+    pub registrations: BTreeSet<RunnerId>,
+    /// When its pods were created.
+    pub pods_made: VecDeque<Time>,
+    /// How it is counted now: class, usable.
+    pub counted: Option<(Class, bool)>,
+    /// Runner set it is counted in.
+    pub runner_set: Option<SiteKey>,
+    /// Whether it counts as live in its set.
+    pub live_in: Option<SetKey>,
+}
+
+/// Class of a runner in its set's counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Pending, empty or unknown phase.
+    Pending,
+    /// Running.
+    Running,
+    /// Failed.
+    Failed,
+}
+
+/// A registration as the service sees it.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Runner name.
+    pub name: Str,
+    /// Online and free, online and busy, or offline.
+    pub state: Online,
+    /// The set whose counters it is in.
+    pub set: Option<SetKey>,
+}
+
+/// Connection state of a registration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Online {
+    /// Registered only.
+    Offline,
+    /// Free.
+    Idle,
+    /// Working.
+    Busy,
+}
+
+/// A job.
+#[derive(Clone, Debug, Default)]
+pub struct JobState {
+    /// When it was queued.
+    pub queued: Time,
+    /// When a runner took it.
+    pub started: Option<Time>,
+    /// When and how it ended.
+    pub ended: Option<Time>,
+    /// Its set, once known.
+    pub set: Option<SetKey>,
+}
+
+/// Who used a JIT configuration.
+#[derive(Clone, Debug)]
+pub struct JitUse {
+    /// The first pod that presented it.
+    pub pod: Uid,
+    /// Whether its registration took a job.
+    pub took_job: bool,
+}
+
+/// Everything the observers remember.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Sets.
+    pub sets: BTreeMap<SetKey, SetState>,
+    /// Runner sets.
+    pub runner_sets: BTreeMap<SiteKey, RunnerSetState>,
+    /// Listeners.
+    pub listeners: BTreeMap<SiteKey, Arc<AutoscalingListener>>,
+    /// Runners by place.
+    pub runners: BTreeMap<SiteKey, RunnerState>,
+    /// Place of a runner by its name; names are generated and unique.
+    pub by_name: BTreeMap<Str, SiteKey>,
+    /// Registrations.
+    pub registrations: BTreeMap<RunnerId, Registration>,
+    /// Scale sets of the service by id.
+    pub scale_sets: BTreeMap<ScaleSetId, SetKey>,
+    /// Jobs.
+    pub jobs: BTreeMap<JobId, JobState>,
+    /// JIT configurations that were presented.
+    pub jits: BTreeMap<Token, JitUse>,
+    /// Refusals and no-op writes by caller and object, for hot loops.
+    pub repeats: BTreeMap<(u32, Key, u8), VecDeque<Time>>,
+    /// When anything was last written by a controller.
+    pub last_write: Time,
+    /// Sessions that exist, by scale set.
+    pub sessions: BTreeMap<ScaleSetId, Str>,
+}
+
+impl Ledger {
+    /// The set that an EphemeralRunnerSet's or listener's labels or owner name.
+    pub fn set(&mut self, key: &SetKey) -> &mut SetState {
+        self.sets.entry(key.clone()).or_default()
+    }
+    /// Notes an event in a sliding window; how many are in it now.
+    pub fn window(list: &mut VecDeque<Time>, now: Time, length: Duration) -> usize {
+        list.push_back(now);
+        while list.front().is_some_and(|t| now.since(*t) > length) {
+            list.pop_front();
+        }
+        list.len()
+    }
+    /// Moves a registration between its set's counters.
+    pub fn move_registration(&mut self, id: RunnerId, to: Option<Online>) -> Option<SetKey> {
+        let registration = self.registrations.get_mut(&id)?;
+        let (from, set) = (registration.state, registration.set.clone());
+        if let Some(to) = to {
+            registration.state = to;
+        }
+        if let Some(state) = set.as_ref().and_then(|s| self.sets.get_mut(s)) {
+            let slot = |state: &mut SetState, o: Online, by: i32| match o {
+                Online::Idle => state.idle += by,
+                Online::Busy => state.busy += by,
+                Online::Offline => {}
+            };
+            slot(state, from, -1);
+            if let Some(to) = to {
+                slot(state, to, 1);
+            }
+        }
+        if to.is_none() {
+            self.registrations.remove(&id);
+        }
+        set
+    }
+}

@@ -1,0 +1,85 @@
+//! What must hold of the true world: always, and, once faults and operators leave it alone, within a bound.
+//!
+//! Observers see commits, service events, process ends and calls as they happen ([`Ledger`] keeps what they need), never a
+//! controller's cache, and never scan the world. Deadlines are kept by [`Bounds`]: a condition that turns bad starts a clock,
+//! one that turns good stops it. Nothing here knows which faults are injected, only since when the world has been left alone.
+
+mod bounds;
+mod catalogue;
+mod ending;
+mod ledger;
+mod observe;
+
+use std::collections::BTreeMap;
+
+use arc_api::{Str, Time};
+
+pub use bounds::{Bounds, Check};
+pub use catalogue::{CATALOGUE, Entry, Sort, entry};
+pub(crate) use ending::{orphans, service_orphans};
+pub use ledger::{JitUse, Ledger, SetKey};
+
+use crate::trace::EventId;
+
+/// A broken promise.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Violation {
+    /// Which promise.
+    pub invariant: &'static str,
+    /// Who broke it, coarsely: what a failure class is made of.
+    pub component: &'static str,
+    /// When.
+    pub at: Time,
+    /// What exactly.
+    pub said: Str,
+    /// Objects it is about.
+    pub about: Vec<Str>,
+    /// The trace event it was noticed at.
+    pub cause: EventId,
+}
+
+/// All observers with what they remember.
+#[derive(Clone, Debug)]
+pub struct Invariants {
+    pub(crate) ledger: Ledger,
+    pub(crate) bounds: Bounds,
+    violations: Vec<Violation>,
+    /// How often each promise was looked at: one that never was proves nothing.
+    pub(crate) evaluated: BTreeMap<&'static str, u64>,
+    seen: std::collections::BTreeSet<(&'static str, Str)>,
+}
+
+impl Invariants {
+    /// Observers of a world with these bounds.
+    pub fn new(bounds: Bounds) -> Invariants {
+        Invariants {
+            ledger: Ledger::default(),
+            bounds,
+            violations: Vec::new(),
+            evaluated: BTreeMap::new(),
+            seen: Default::default(),
+        }
+    }
+    /// What was broken, in order of time; the same promise about the same object is reported once.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+    /// How often each promise was looked at.
+    pub fn evaluated(&self) -> &BTreeMap<&'static str, u64> {
+        &self.evaluated
+    }
+    /// Notes that a promise was looked at.
+    pub(crate) fn looked(&mut self, id: &'static str) {
+        *self.evaluated.entry(id).or_default() += 1;
+    }
+    /// Reports a broken promise; true if it is news.
+    pub(crate) fn violate(&mut self, violation: Violation) -> bool {
+        debug_assert!(entry(violation.invariant).is_some(), "`{}` is not in the catalogue", violation.invariant);
+        let about = violation.about.first().cloned().unwrap_or_default();
+        if !self.seen.insert((violation.invariant, about)) {
+            return false;
+        }
+        self.violations.push(violation);
+        true
+    }
+}

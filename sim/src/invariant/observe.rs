@@ -1,0 +1,544 @@
+//! How each thing that happens changes the ledger and the clocks. Called by the world; decides nothing about it.
+
+use std::sync::Arc;
+
+use arc_api::core::ServiceAccount;
+use arc_api::crd::*;
+use arc_api::kube::{WatchEvent, WatchType};
+use arc_api::meta::Key;
+use arc_api::pod::{Pod, PodPhase};
+use arc_api::{Duration, JobId, Kind, Object, RunnerId, Str, Time, Uid, format_smolstr};
+use fake_github::event::{RunnerEnd, ScaleSetEnd, ServiceEvent, SessionEnd};
+
+use super::bounds::Check;
+use super::ledger::{Class, JobState, Ledger, Online, Registration, RunnerSetState, SetKey, SiteKey};
+use super::{Invariants, Violation};
+use crate::trace::EventId;
+use crate::world::SiteId;
+
+/// Kinds whose deletion must finish.
+const DELETABLE: &[Kind] = &[
+    Kind::AutoscalingRunnerSet,
+    Kind::AutoscalingListener,
+    Kind::EphemeralRunnerSet,
+    Kind::EphemeralRunner,
+    Kind::ServiceAccount,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::Secret,
+];
+
+impl Invariants {
+    pub(crate) fn report(
+        &mut self,
+        id: &'static str,
+        component: &'static str,
+        at: Time,
+        cause: EventId,
+        about: &Str,
+        said: Str,
+    ) {
+        self.violate(Violation { invariant: id, component, at, said, about: vec![about.clone()], cause });
+    }
+
+    /// Helm (or a person) now wants the set, with these limits, or does not want it any more.
+    pub(crate) fn intend(&mut self, set: SetKey, wanted: Option<(i32, i32)>, now: Time) {
+        let state = self.ledger.set(&set);
+        match wanted {
+            Some((min, max)) => {
+                let news = !state.wanted;
+                (state.wanted, state.user_deletes, state.min, state.max) = (true, false, min, max);
+                if news {
+                    self.looked("listener-is-polling");
+                    let about = set.1.name.clone();
+                    self.bounds
+                        .restart(Check::Polling(set.clone()), now, &about, || "no poll since it was installed".into());
+                }
+            }
+            None => {
+                (state.wanted, state.user_deletes) = (false, true);
+                let about = set.1.name.clone();
+                for check in [Check::Polling(set.clone()), Check::MinRunners(set.clone()), Check::Surplus(set.clone())]
+                {
+                    self.bounds.set(check, false, now, &about, Str::default);
+                }
+            }
+        }
+        self.weigh(&set, now);
+    }
+
+    /// One committed change of a cluster.
+    pub(crate) fn on_commit(&mut self, site: SiteId, event: &WatchEvent, now: Time) {
+        let meta = event.object.meta();
+        let gone = event.type_ == WatchType::Deleted;
+        if DELETABLE.contains(&event.object.kind()) && (meta.is_deleting() || gone) {
+            let deleting = meta.is_deleting() && !gone;
+            if deleting {
+                self.looked("deletion-finishes");
+            }
+            let about = format_smolstr!("{} {}", event.object.kind(), meta.key());
+            self.bounds.set(Check::Deleting(meta.uid), deleting, now, &about, || "is still there".into());
+        }
+        match &event.object {
+            Object::AutoscalingRunnerSet(o) => self.on_ars(site, o, gone, now),
+            Object::AutoscalingListener(o) => self.on_listener(site, o, gone, now),
+            Object::EphemeralRunnerSet(o) => self.on_runner_set(site, o, gone, now),
+            Object::EphemeralRunner(o) => self.on_runner(site, o, gone, now),
+            Object::Pod(o) => self.on_pod(site, o, event.type_, now),
+            Object::ServiceAccount(o) => self.on_account(site, o, gone, now),
+            _ => {}
+        }
+    }
+
+    fn on_ars(&mut self, site: SiteId, ars: &Arc<AutoscalingRunnerSet>, gone: bool, now: Time) {
+        let set: SetKey = (site, ars.metadata.key());
+        let id = ars.metadata.annotation("runner-scale-set-id").and_then(|t| t.parse().ok()).map(arc_api::ScaleSetId);
+        if let Some(id) = id {
+            self.ledger.scale_sets.insert(id, set.clone());
+        }
+        let state = self.ledger.set(&set);
+        state.ars = (!gone).then(|| ars.clone());
+        if !gone && !ars.metadata.is_deleting() {
+            (state.min, state.max) = (ars.spec.min(), ars.spec.max());
+        }
+        self.weigh(&set, now);
+    }
+
+    fn on_listener(&mut self, site: SiteId, al: &Arc<AutoscalingListener>, gone: bool, now: Time) {
+        let key = al.metadata.key();
+        let set: SetKey = (
+            site,
+            Key::new(al.spec.autoscaling_runner_set_namespace.clone(), al.spec.autoscaling_runner_set_name.clone()),
+        );
+        let live = !gone && !al.metadata.is_deleting();
+        let state = self.ledger.set(&set);
+        if live {
+            state.listeners.insert(key.clone())
+        } else {
+            state.listeners.remove(&key)
+        };
+        let place = (site, key.clone());
+        if gone {
+            self.ledger.listeners.remove(&place)
+        } else {
+            self.ledger.listeners.insert(place.clone(), al.clone())
+        };
+        self.check_listener_reference(&place, now);
+        self.weigh(&set, now);
+    }
+
+    fn check_listener_reference(&mut self, place: &SiteKey, now: Time) {
+        let Some(al) = self.ledger.listeners.get(place).cloned() else { return };
+        let target = (
+            place.0,
+            Key::new(al.spec.autoscaling_runner_set_namespace.clone(), al.spec.ephemeral_runner_set_name.clone()),
+        );
+        let sound = self.ledger.runner_sets.get(&target).is_some_and(|e| !e.object.metadata.is_deleting());
+        let bad = !al.metadata.is_deleting() && !sound;
+        self.looked("references-resolve");
+        let about = format_smolstr!("AutoscalingListener {}", place.1);
+        self.bounds.set(Check::Reference(al.metadata.uid), bad, now, &about, || {
+            format_smolstr!("is bound to EphemeralRunnerSet {}, which is gone or going", target.1.name)
+        });
+    }
+
+    fn on_runner_set(&mut self, site: SiteId, ers: &Arc<EphemeralRunnerSet>, gone: bool, now: Time) {
+        let place: SiteKey = (site, ers.metadata.key());
+        let set = ers.metadata.controller().map(|o| (site, Key::new(ers.metadata.namespace.clone(), o.name.clone())));
+        let was_deleting = self.ledger.runner_sets.get(&place).is_some_and(|s| s.object.metadata.is_deleting());
+        if gone {
+            self.ledger.runner_sets.remove(&place);
+        } else {
+            let state = self.ledger.runner_sets.entry(place.clone()).or_insert_with(|| RunnerSetState {
+                object: ers.clone(),
+                set: set.clone(),
+                pending: 0,
+                running: 0,
+                failed: 0,
+                usable: 0,
+            });
+            state.object = ers.clone();
+        }
+        let about = format_smolstr!("EphemeralRunnerSet {}", place.1);
+        if gone {
+            self.bounds.set(Check::Counters(ers.metadata.uid), false, now, &about, Str::default);
+        }
+        if let Some(set) = set {
+            let live = !gone && !ers.metadata.is_deleting();
+            let state = self.ledger.set(&set);
+            let name = ers.metadata.name.clone();
+            if live {
+                state.runner_sets.insert(name)
+            } else {
+                state.runner_sets.remove(&name)
+            };
+            if !was_deleting && !live {
+                let runners: Vec<SiteKey> = self
+                    .ledger
+                    .runners
+                    .iter()
+                    .filter(|(_, r)| r.runner_set.as_ref() == Some(&place))
+                    .map(|(k, _)| k.clone())
+                    .collect();
+                for key in runners {
+                    self.count(&key, now);
+                }
+            }
+            let listeners: Vec<SiteKey> =
+                self.ledger.sets.get(&set).into_iter().flat_map(|s| &s.listeners).map(|k| (site, k.clone())).collect();
+            for listener in listeners {
+                self.check_listener_reference(&listener, now);
+            }
+            self.weigh(&set, now);
+        }
+        self.check_counters(&place, now);
+    }
+
+    fn check_counters(&mut self, place: &SiteKey, now: Time) {
+        let Some(s) = self.ledger.runner_sets.get(place) else { return };
+        let (o, status) = (&s.object, &s.object.status);
+        let bad = !o.metadata.is_deleting()
+            && (status.pending_ephemeral_runners != s.pending || status.running_ephemeral_runners != s.running);
+        let (p, r) = (s.pending, s.running);
+        let said = format!(
+            "status says pending {} running {}",
+            status.pending_ephemeral_runners, status.running_ephemeral_runners
+        );
+        let (uid, about) = (o.metadata.uid, format_smolstr!("EphemeralRunnerSet {}", place.1));
+        self.looked("counters-true");
+        self.bounds.set(Check::Counters(uid), bad, now, &about, || format_smolstr!("{said}, there are {p} and {r}"));
+    }
+
+    fn on_runner(&mut self, site: SiteId, er: &Arc<EphemeralRunner>, gone: bool, now: Time) {
+        let place: SiteKey = (site, er.metadata.key());
+        let runner = self.ledger.runners.entry(place.clone()).or_default();
+        runner.object = (!gone).then(|| er.clone());
+        if runner.runner_set.is_none() {
+            runner.runner_set =
+                er.metadata.controller().map(|o| (site, Key::new(er.metadata.namespace.clone(), o.name.clone())));
+            self.ledger.by_name.insert(er.metadata.name.clone(), place.clone());
+        }
+        self.count(&place, now);
+        self.check_registrations(&place, now);
+        self.drop_if_empty(&place);
+    }
+
+    fn drop_if_empty(&mut self, place: &SiteKey) {
+        if self
+            .ledger
+            .runners
+            .get(place)
+            .is_some_and(|r| r.object.is_none() && r.pod.is_none() && r.registrations.is_empty())
+        {
+            self.ledger.runners.remove(place);
+            self.ledger.by_name.remove(&place.1.name);
+        }
+    }
+
+    /// Counts a runner anew in its runner set and set.
+    fn count(&mut self, place: &SiteKey, now: Time) {
+        let Some(runner) = self.ledger.runners.get(place) else { return };
+        let class = runner.object.as_ref().filter(|o| !o.metadata.is_deleting()).and_then(|o| match o.status.phase {
+            ErPhase::Running => Some(Class::Running),
+            ErPhase::Failed => Some(Class::Failed),
+            ErPhase::Empty | ErPhase::Pending => Some(Class::Pending),
+            ErPhase::Succeeded | ErPhase::Outdated => None,
+        });
+        let usable = runner.pod.as_ref().is_some_and(|p| !p.status.phase.is_terminal());
+        let counted = class.map(|c| (c, usable && c != Class::Failed));
+        let (before, home) = (runner.counted, runner.runner_set.clone());
+        let alive_home =
+            home.as_ref().and_then(|h| self.ledger.runner_sets.get(h)).filter(|s| !s.object.metadata.is_deleting());
+        let live_in =
+            (class.is_some() && class != Some(Class::Failed)).then(|| alive_home.and_then(|s| s.set.clone())).flatten();
+        let was_live_in = runner.live_in.clone();
+        let uid = runner.object.as_ref().map_or(Uid(0), |o| o.metadata.uid);
+        let deleted_uid = runner.object.is_none();
+        if let Some(r) = self.ledger.runners.get_mut(place) {
+            r.counted = counted;
+            r.live_in = live_in.clone();
+        }
+        if let Some(s) = home.as_ref().and_then(|h| self.ledger.runner_sets.get_mut(h)) {
+            for (change, by) in [(before, -1), (counted, 1)] {
+                let Some((class, usable)) = change else { continue };
+                match class {
+                    Class::Pending => s.pending += by,
+                    Class::Running => s.running += by,
+                    Class::Failed => s.failed += by,
+                }
+                s.usable += if usable { by } else { 0 };
+            }
+        }
+        if was_live_in != live_in {
+            for (set, by) in [(&was_live_in, -1), (&live_in, 1)] {
+                if let Some(set) = set {
+                    self.ledger.set(set).live += by;
+                    self.weigh(set, now);
+                }
+            }
+        }
+        if let Some(home) = &home
+            && before.map(|b| b.0) != counted.map(|c| c.0)
+        {
+            self.check_counters(home, now);
+        }
+        if !deleted_uid {
+            let bad = counted.is_some_and(|(_, usable)| !usable);
+            let about = format_smolstr!("EphemeralRunner {}", place.1);
+            self.looked("reported-runners-can-serve");
+            self.bounds.set(Check::RunnerServes(uid), bad, now, &about, || {
+                "is counted as capacity and has no pod that can serve".into()
+            });
+        } else if let Some((..)) = before {
+            self.clear_runner(place, now);
+        }
+    }
+
+    fn clear_runner(&mut self, place: &SiteKey, now: Time) {
+        let about = format_smolstr!("EphemeralRunner {}", place.1);
+        let stale: Vec<Check> = self
+            .bounds
+            .pending()
+            .iter()
+            .filter(|(c, _, a, _)| matches!(c, Check::RunnerServes(_)) && **a == about)
+            .map(|(c, ..)| (*c).clone())
+            .collect();
+        for check in stale {
+            self.bounds.set(check, false, now, &about, Str::default);
+        }
+    }
+
+    fn on_pod(&mut self, site: SiteId, pod: &Arc<Pod>, type_: WatchType, now: Time) {
+        let gone = type_ == WatchType::Deleted;
+        let owned = pod.metadata.controller().is_some_and(|o| o.kind == Kind::EphemeralRunner);
+        let stuck = !gone && pod.status.phase == PodPhase::Pending && !pod.metadata.is_deleting();
+        let about = format_smolstr!("Pod {}", pod.metadata.key());
+        if owned || !stuck {
+            self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, &about, || "does not start".into());
+        }
+        if !owned {
+            return;
+        }
+        let place: SiteKey = (site, pod.metadata.key());
+        let runner = self.ledger.runners.entry(place.clone()).or_default();
+        runner.pod = (!gone).then(|| pod.clone());
+        if type_ == WatchType::Added {
+            let made = Ledger::window(&mut runner.pods_made, now, Duration::from_secs(600));
+            self.looked("restarts-are-bounded");
+            if made > 10 {
+                self.report(
+                    "restarts-are-bounded",
+                    "runner",
+                    now,
+                    0,
+                    &about,
+                    format_smolstr!("{made} pods in ten minutes"),
+                );
+            }
+        }
+        self.count(&place, now);
+        self.drop_if_empty(&place);
+    }
+
+    fn on_account(&mut self, site: SiteId, account: &Arc<ServiceAccount>, gone: bool, now: Time) {
+        let broken = gone || account.metadata.is_deleting();
+        let name = &account.metadata.name;
+        let users: Vec<(Uid, Str, bool)> = self
+            .ledger
+            .runners
+            .iter()
+            .filter(|((s, k), _)| *s == site && k.namespace == account.metadata.namespace)
+            .filter_map(|(_, r)| r.pod.as_ref())
+            .filter(|p| p.spec.service_account_name == *name)
+            .map(|p| {
+                (
+                    p.metadata.uid,
+                    format_smolstr!("Pod {}", p.metadata.key()),
+                    p.status.phase.is_terminal() || p.metadata.is_deleting(),
+                )
+            })
+            .collect();
+        for (uid, about, over) in users {
+            self.bounds.set(Check::Reference(uid), broken && !over, now, &about, || {
+                format_smolstr!("runs under ServiceAccount {name}, which is gone or going")
+            });
+        }
+    }
+
+    /// A pod's account as it is when the pod is seen: for pods made under a dying one.
+    pub(crate) fn on_pod_identity(&mut self, pod: &Pod, broken: bool, now: Time) {
+        self.looked("references-resolve");
+        let over = pod.status.phase.is_terminal() || pod.metadata.is_deleting();
+        let about = format_smolstr!("Pod {}", pod.metadata.key());
+        self.bounds.set(Check::Reference(pod.metadata.uid), broken && !over, now, &about, || {
+            format_smolstr!("runs under ServiceAccount {}, which is gone or going", pod.spec.service_account_name)
+        });
+    }
+
+    /// Weighs a set as a whole: limits, minimum, surplus, duplicates.
+    pub(crate) fn weigh(&mut self, set: &SetKey, now: Time) {
+        let Some(s) = self.ledger.sets.get(set) else { return };
+        let deleting = s.ars.as_ref().is_none_or(|a| a.metadata.is_deleting());
+        let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+        let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
+        let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
+        let wanted = s.wanted;
+        self.looked("max-runners-respected");
+        self.bounds.set(Check::OverMax(set.clone()), live > max && !deleting, now, &about, || {
+            format_smolstr!("{live} runners, maxRunners {max}")
+        });
+        let due = min.min(max - busy).max(0);
+        self.looked("min-runners-kept");
+        self.bounds.set(Check::MinRunners(set.clone()), wanted && idle < due, now, &about, || {
+            format_smolstr!("{idle} idle runners, minRunners {min}")
+        });
+        self.bounds.set(Check::Surplus(set.clone()), wanted && !deleting && idle > min + waiting, now, &about, || {
+            format_smolstr!("{idle} idle runners, minRunners {min}, {waiting} jobs waiting")
+        });
+        self.looked("one-runner-set");
+        self.bounds.set(
+            Check::Duplicate(set.clone()),
+            !deleting && (runner_sets > 1 || listeners > 1),
+            now,
+            &about,
+            || format_smolstr!("{runner_sets} live EphemeralRunnerSets and {listeners} AutoscalingListeners"),
+        );
+    }
+
+    /// Something happened inside the service.
+    pub(crate) fn on_service(&mut self, event: &ServiceEvent, now: Time, cause: EventId) {
+        match event {
+            ServiceEvent::JobQueued { job } => {
+                self.ledger.jobs.insert(*job, JobState { queued: now, ..JobState::default() });
+                self.looked("job-gets-runner");
+                self.start_job_clock(*job, now, "is queued and has no runner");
+            }
+            ServiceEvent::JobAvailable { job, scale_set } => {
+                let set = self.ledger.scale_sets.get(scale_set).cloned();
+                self.ledger.jobs.entry(*job).or_default().set = set;
+            }
+            ServiceEvent::JobAssigned { job, scale_set, .. } => {
+                let set = self.ledger.scale_sets.get(scale_set).cloned();
+                if let Some(set) = &set {
+                    self.ledger.set(set).waiting += 1;
+                    self.weigh(set, now);
+                }
+                self.ledger.jobs.entry(*job).or_default().set = set;
+                self.start_job_clock(*job, now, "is assigned and has no runner");
+            }
+            ServiceEvent::JobStarted { job, .. } => {
+                let state = self.ledger.jobs.entry(*job).or_default();
+                state.started = Some(now);
+                let set = state.set.clone();
+                self.job_leaves_queue(set, now);
+                self.bounds.set(Check::JobRunner(*job), false, now, &Str::default(), Str::default);
+            }
+            ServiceEvent::JobReturned { job, .. } => {
+                let state = self.ledger.jobs.entry(*job).or_default();
+                let set = if state.started.is_none() { state.set.clone() } else { None };
+                self.job_leaves_queue(set, now);
+            }
+            ServiceEvent::JobCompleted { job, .. } => {
+                let state = self.ledger.jobs.entry(*job).or_default();
+                state.ended = Some(now);
+                let set = if state.started.is_none() { state.set.clone() } else { None };
+                self.job_leaves_queue(set, now);
+                self.bounds.set(Check::JobRunner(*job), false, now, &Str::default(), Str::default);
+            }
+            ServiceEvent::SessionCreated { scale_set, owner, .. } => {
+                self.ledger.sessions.insert(*scale_set, owner.clone());
+            }
+            ServiceEvent::SessionEnded { scale_set, why, .. } => {
+                let _: &SessionEnd = why;
+                self.ledger.sessions.remove(scale_set);
+            }
+            ServiceEvent::RunnerRegistered { runner, name, .. } => self.on_registered(*runner, name, now),
+            ServiceEvent::RunnerOnline { runner, .. } => self.on_online(*runner, Some(Online::Idle), now),
+            ServiceEvent::RunnerOffline { runner, .. } => self.on_online(*runner, Some(Online::Offline), now),
+            ServiceEvent::RunnerBusy { runner, .. } => self.on_online(*runner, Some(Online::Busy), now),
+            ServiceEvent::RunnerRemoved { runner, name, why, .. } => {
+                self.looked("busy-runner-kept");
+                let busy = self.ledger.registrations.get(runner).is_some_and(|r| r.state == Online::Busy);
+                if busy && *why == RunnerEnd::Removed {
+                    self.report(
+                        "busy-runner-kept",
+                        "runner",
+                        now,
+                        cause,
+                        name,
+                        "its registration was removed during its job".into(),
+                    );
+                }
+                self.on_online(*runner, None, now);
+                if let Some(place) = self.ledger.by_name.get(name).cloned() {
+                    if let Some(r) = self.ledger.runners.get_mut(&place) {
+                        r.registrations.remove(runner);
+                    }
+                    self.check_registrations(&place, now);
+                    self.drop_if_empty(&place);
+                }
+                self.bounds.set(Check::Registration(runner.0), false, now, name, Str::default);
+            }
+            ServiceEvent::ScaleSetDeleted { scale_set, name, why } => {
+                self.looked("owned-by-user");
+                let set = self.ledger.scale_sets.remove(scale_set);
+                let wanted = set.as_ref().and_then(|s| self.ledger.sets.get(s)).is_some_and(|s| s.wanted);
+                if wanted && *why == ScaleSetEnd::Deleted {
+                    self.report(
+                        "owned-by-user",
+                        "set",
+                        now,
+                        cause,
+                        name,
+                        "its scale set was deleted and nobody had asked for it".into(),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start_job_clock(&mut self, job: JobId, now: Time, said: &'static str) {
+        let about = format_smolstr!("job {job}");
+        self.bounds.restart(Check::JobRunner(job), now, &about, || said.into());
+    }
+
+    fn job_leaves_queue(&mut self, set: Option<SetKey>, now: Time) {
+        if let Some(set) = set {
+            let state = self.ledger.set(&set);
+            state.waiting = (state.waiting - 1).max(0);
+            self.weigh(&set, now);
+        }
+    }
+
+    fn on_registered(&mut self, runner: RunnerId, name: &Str, now: Time) {
+        let place = self.ledger.by_name.get(name).cloned();
+        let set = place.as_ref().and_then(|p| self.ledger.runners.get(p)).and_then(|r| r.runner_set.clone());
+        let set = set.and_then(|s| self.ledger.runner_sets.get(&s)).and_then(|s| s.set.clone());
+        self.ledger.registrations.insert(runner, Registration { name: name.clone(), state: Online::Offline, set });
+        if let Some(place) = place {
+            self.ledger.runners.entry(place.clone()).or_default().registrations.insert(runner);
+            self.check_registrations(&place, now);
+        }
+    }
+
+    fn on_online(&mut self, runner: RunnerId, to: Option<Online>, now: Time) {
+        if let Some(set) = self.ledger.move_registration(runner, to) {
+            self.weigh(&set, now);
+        }
+    }
+
+    fn check_registrations(&mut self, place: &SiteKey, now: Time) {
+        let Some(r) = self.ledger.runners.get(place) else { return };
+        let (orphan, ids): (bool, Vec<RunnerId>) = (r.object.is_none(), r.registrations.iter().copied().collect());
+        let newest = ids.last().copied();
+        self.looked("one-registration-per-runner");
+        for id in ids {
+            let bad = orphan || Some(id) != newest;
+            let about = format_smolstr!("runner {}", place.1.name);
+            self.bounds.set(Check::Registration(id.0), bad, now, &about, || {
+                if orphan { "is registered and has no EphemeralRunner".into() } else { "is registered twice".into() }
+            });
+        }
+    }
+}
