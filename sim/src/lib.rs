@@ -1,6 +1,15 @@
-//! The simulated world.
+//! The simulated world of GitHub's Actions Runner Controller: engine, processes, faults, invariants, scenarios.
 
+pub mod engine;
+pub mod fault;
 pub mod helm;
+pub mod invariant;
+pub mod metrics;
+pub mod network;
+pub mod outcome;
 pub mod plan;
+pub mod process;
 pub mod rand;
 pub mod scenario;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,404 @@
+//! Time zero: from a plan to a world in which nothing has happened yet but the first commands of its operators.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_api::core::{Namespace, ResourceQuota, Secret};
+use arc_api::kube::{Identity, KubeRequest};
+use arc_api::meta::{Key, labels};
+use arc_api::pod::Pod;
+use arc_api::{Duration, JobId, Meta, Str, Time, format_smolstr};
+use controller_core::{Behaviour, Release};
+use fake_github::{GitHub, Personality, Profile, Settings};
+use fake_kube::Cluster;
+use fake_kube::loops::settings::{ClusterSettings, NodeSettings};
+
+use super::{Calls, DiceBox, Latencies, Machine, Process, Site, SiteId, World};
+use crate::engine::EventQueue;
+use crate::fault::Faults;
+use crate::helm::ManagerArgs;
+use crate::invariant::{Bounds, Invariants};
+use crate::metrics::Metrics;
+use crate::network::{Dice, Latency};
+use crate::plan::world::{ClusterSpec, GithubSpec};
+use crate::plan::{Plan, QueueJob, Role};
+use crate::process::manager::ManagerConfig;
+use crate::trace::Trace;
+
+impl World {
+    /// A world at time zero.
+    pub fn new(plan: Arc<Plan>, trace: bool) -> World {
+        let seed = plan.seed;
+        let dice = |label: &str| Dice::new(seed, label);
+        let mut world = World {
+            now: Time::ZERO,
+            queue: EventQueue::new(Dice::new(seed, "schedule").bits()),
+            sites: Vec::new(),
+            github: GitHub::new(service_settings(&plan.world.github)),
+            github_due: Time::NEVER,
+            parked: BTreeMap::new(),
+            procs: Vec::new(),
+            containers: BTreeMap::new(),
+            calls: Calls::default(),
+            watchers: Vec::new(),
+            pending: Vec::new(),
+            dice: DiceBox {
+                kube: dice("net/kube"),
+                watch: dice("net/watch"),
+                github: dice("net/github"),
+                node: dice("node"),
+                boot: dice("boot"),
+                docker: dice("docker"),
+                crash: dice("crash"),
+            },
+            latency: latencies(&plan),
+            faults: Faults::new(&plan),
+            trace: Trace::new(trace),
+            cause: 0,
+            invariants: Invariants::new(Bounds::new(100)),
+            metrics: Metrics::default(),
+            events: 0,
+            deadline: Time::NEVER,
+            scratch: Vec::new(),
+            graves: BTreeMap::new(),
+            doomed: Vec::new(),
+            job_ids: BTreeMap::new(),
+            specs: plan.world.clusters.clone(),
+            cancels: Vec::new(),
+            rules: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
+            plan,
+        };
+        world.prepare();
+        world
+    }
+
+    fn prepare(&mut self) {
+        let plan = self.plan.clone();
+        self.credentials();
+        for (n, spec) in plan.world.clusters.iter().enumerate() {
+            self.sites.push(Site {
+                name: spec.name.clone(),
+                cluster: Cluster::new(cluster_settings(spec, plan.seed ^ n as u64)),
+                releases: crate::helm::Releases::default(),
+                seen: 0,
+                due: Time::NEVER,
+                frozen_until: Time::ZERO,
+                held: Vec::new(),
+            });
+            let site = SiteId(n as u8);
+            self.furnish(site, spec);
+            self.notice(site);
+        }
+        self.install_at_zero();
+        self.queue_actions();
+        self.backlog();
+        self.notice_github();
+    }
+
+    fn admin(&mut self, site: SiteId, request: KubeRequest) {
+        let now = self.now;
+        // Time zero: what is refused here is a mistake of the scenario, which its check has reported.
+        let _ = self.site_mut(site).cluster.handle(&Identity::Admin, &request, now);
+    }
+
+    fn furnish(&mut self, site: SiteId, spec: &ClusterSpec) {
+        let mut namespaces: Vec<Str> = spec.namespaces.iter().map(|n| n.name.clone()).collect();
+        namespaces.extend(spec.scale_sets.iter().map(|s| s.namespace.clone()));
+        namespaces.sort();
+        namespaces.dedup();
+        for name in namespaces {
+            let level =
+                spec.namespaces.iter().find(|n| n.name == name).map(|n| n.pod_security.clone()).unwrap_or_default();
+            let mut metadata = Meta::named("", name);
+            if !level.is_empty() {
+                metadata.labels = labels([("pod-security.kubernetes.io/enforce", level.as_str())]);
+            }
+            self.admin(site, KubeRequest::Create(Namespace { metadata, ..Namespace::default() }.into()));
+        }
+        for n in spec.namespaces.iter().filter(|n| !n.quota.is_empty()) {
+            let quota = ResourceQuota {
+                metadata: Meta::named(n.name.clone(), "quota"),
+                hard: Arc::new(n.quota.clone()),
+                ..ResourceQuota::default()
+            };
+            self.admin(site, KubeRequest::Create(quota.into()));
+        }
+        let plan = self.plan.clone();
+        for set in spec.scale_sets.iter().filter(|s| s.secret.kind == crate::plan::world::SecretKind::External) {
+            let Some(org) = plan.world.org(set) else { continue };
+            let Some(credential) = super::values::credential(org, &set.secret.credential) else { continue };
+            let data = super::values::secret_data(org, credential).into_iter().collect();
+            let metadata = Meta::named(set.namespace.clone(), set.secret.name.clone());
+            self.admin(
+                site,
+                KubeRequest::Create(Secret { metadata, data: Arc::new(data), ..Secret::default() }.into()),
+            );
+        }
+        for existing in &plan.world.existing.objects {
+            let here = existing.cluster.is_empty() && site.0 == 0 || existing.cluster == spec.name;
+            let kind =
+                existing.object["kind"].as_str().and_then(|k| arc_api::Kind::ALL.iter().find(|x| x.as_str() == k));
+            if let (true, Some(kind)) = (here, kind)
+                && let Ok(object) = arc_api::json::from_json(*kind, &fill_meta(&existing.object))
+            {
+                self.admin(site, KubeRequest::Create(object));
+            }
+        }
+    }
+
+    fn credentials(&mut self) {
+        let plan = self.plan.clone();
+        for org in &plan.world.github.orgs {
+            let path = fake_github::tenant_path(&org.config_url());
+            for credential in &org.credentials {
+                let data: BTreeMap<Str, Str> = super::values::secret_data(org, credential).into_iter().collect();
+                let secret = Secret { data: Arc::new(data), ..Secret::default() };
+                if let Ok(c) = controller_core::credentials::credentials(&secret) {
+                    let state = if credential.valid {
+                        fake_github::CredentialState::Valid
+                    } else {
+                        fake_github::CredentialState::NeverExisted
+                    };
+                    self.github.set_credential(Some(&path), &Arc::new(c), state);
+                }
+            }
+        }
+    }
+
+    fn backlog(&mut self) {
+        let plan = self.plan.clone();
+        for backlog in &plan.world.existing.backlog {
+            for _ in 0..backlog.count {
+                let job = QueueJob { scale_set: backlog.scale_set.clone(), label: None, job: backlog.job.clone() };
+                self.queue_job(u32::MAX, &job);
+            }
+        }
+    }
+
+    /// A job of the plan is queued at the service.
+    pub(crate) fn queue_job(&mut self, action: u32, job: &QueueJob) {
+        let plan = self.plan.clone();
+        let set = plan.world.scale_set(&job.scale_set).map(|(_, s)| s);
+        let org = set.and_then(|s| plan.world.org(s)).or(plan.world.github.orgs.first());
+        let url = set
+            .filter(|s| !s.url.is_empty())
+            .map_or_else(|| org.map(|o| o.config_url()).unwrap_or_default(), |s| s.url.clone());
+        let label =
+            job.label.clone().unwrap_or_else(|| set.map_or(job.scale_set.name.clone(), |s| s.service_name().clone()));
+        let mut spec = fake_github::JobSpec::new(fake_github::tenant_path(&url), label, job.job.duration.0);
+        spec.result = job.job.result;
+        spec.needs = arc_api::service::JobNeeds {
+            docker_after: job.job.docker_after.map(|d| d.0),
+            container: job.job.container,
+            silent_for: job.job.silent_for.map(|d| d.0),
+        };
+        let number = self.job_ids.len() + 1;
+        spec.display_name = format_smolstr!("job-{number}");
+        spec.workflow_run += number as i64;
+        let id = self.github.queue_job(spec, self.now);
+        let name =
+            plan.actions.get(action as usize).map_or_else(|| format_smolstr!("backlog-{number}"), |a| a.id.clone());
+        self.job_ids.insert(id, name);
+        if let Some(cancel) = job.job.cancel {
+            self.cancels.push((id, cancel));
+            if let crate::plan::JobCancel::AfterQueued(d) = cancel {
+                let at = self.now.after(d.0);
+                self.schedule(at, super::Event::Deadline);
+            }
+        }
+        self.notice_github();
+    }
+
+    /// Jobs by the id of the action that queued them are cancelled.
+    pub(crate) fn cancel_jobs(&mut self, cancel: &crate::plan::CancelJob) {
+        let meant: Vec<JobId> =
+            self.job_ids.iter().filter(|(_, name)| cancel.job.matches(name)).map(|(id, _)| *id).collect();
+        for id in meant {
+            let taken = self.metrics.jobs.get(&id).is_some_and(|j| j.started.is_some());
+            if !(cancel.queued_only && taken) {
+                self.github.cancel_job(id, self.now);
+            }
+        }
+        self.notice_github();
+    }
+
+    /// What a controller's pod tells its manager to be.
+    pub(crate) fn manager_config(&mut self, site: SiteId, pod: &Arc<Pod>) -> Result<ManagerConfig, Str> {
+        let args = ManagerArgs::from_pod(pod).map_err(|e| e.0)?;
+        let instance = pod.metadata.label("app.kubernetes.io/instance").cloned().unwrap_or_default();
+        let behaviour = self.behaviour(site, args.release, &instance);
+        Ok(ManagerConfig {
+            settings: args.settings(behaviour),
+            runner_workers: args.runner_workers,
+            qps: args.qps,
+            burst: args.burst,
+            watch_namespace: args.watch_namespace.clone(),
+            election: args.leader_election.as_ref().map(|_| pod.metadata.name.clone()),
+            boot: self.dice.boot.delay(self.latency.manager_boot),
+        })
+    }
+
+    /// How a release behaves in this world: with the switches that the controller's settings change, and as `next` throughout
+    /// when the run is for `next`, whose claim is about itself, not about what an older manager does beside it.
+    pub(crate) fn behaviour(&mut self, site: SiteId, release: Release, instance: &str) -> Arc<Behaviour> {
+        let release = if self.plan.release() == Release::Next { Release::Next } else { release };
+        let switches = self
+            .spec_of(site)
+            .controllers
+            .iter()
+            .find(|c| c.name == instance)
+            .or(self.spec_of(site).controllers.first())
+            .map(|c| c.switches.clone())
+            .unwrap_or_default();
+        let key = (release, switches.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
+        if let Some(found) = self.behaviours.get(&key) {
+            return found.clone();
+        }
+        let mut behaviour = Behaviour::of(release);
+        for (name, value) in &switches {
+            // The scenario's check has reported unknown switches.
+            let _ = behaviour.set(name, value);
+        }
+        let behaviour = Arc::new(behaviour);
+        self.behaviours.insert(key, behaviour.clone());
+        behaviour
+    }
+
+    /// The release whose listener program a pod's image holds.
+    pub(crate) fn listener_behaviour(&mut self, site: SiteId, pod: &Arc<Pod>) -> Arc<Behaviour> {
+        let image = pod.spec.container("listener").map(|c| c.image.clone()).unwrap_or_default();
+        let release =
+            image.rsplit_once(':').and_then(|(_, tag)| tag.parse().ok()).unwrap_or_else(|| self.plan.release());
+        self.behaviour(site, release, "")
+    }
+
+    /// The runner version in a set's image.
+    pub(crate) fn runner_version(&self, site: SiteId, pod: &Pod) -> Str {
+        let name = pod.metadata.label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
+        self.spec_of(site)
+            .scale_sets
+            .iter()
+            .find(|s| s.name == name || *s.service_name() == name)
+            .map_or("2.328.0".into(), |s| s.runner_version.clone())
+    }
+
+    /// A cluster's settings, as operators have changed them meanwhile.
+    pub(crate) fn spec_of(&self, site: SiteId) -> &ClusterSpec {
+        &self.specs[site.0 as usize]
+    }
+
+    /// A process that operators' commands run in.
+    pub(crate) fn operator_process(&mut self, site: SiteId, id: &Str, command: super::operators::Command) -> Process {
+        let actor = self.trace.actor(format_smolstr!("operator/{id}"));
+        Process {
+            machine: Machine::Operator(Box::new(command)),
+            actor,
+            role: Role::Operator,
+            label: id.clone(),
+            scale_set: Str::default(),
+            set_key: Key::default(),
+            site,
+            pod: None,
+            pod_name: Str::default(),
+            container: Str::default(),
+            node: Str::default(),
+            who: Identity::Admin,
+            wake_at: Time::NEVER,
+            paused_until: Time::ZERO,
+            started: self.now,
+            cause: self.cause,
+            terminating: false,
+        }
+    }
+}
+
+fn fill_meta(object: &serde_json::Value) -> serde_json::Value {
+    let mut object = object.clone();
+    let meta = &mut object["metadata"];
+    for (key, value) in [
+        ("uid", "00000000-0000-4000-8000-000000000000"),
+        ("resourceVersion", "0"),
+        ("creationTimestamp", "2030-01-01T00:00:00Z"),
+    ] {
+        if meta.get(key).is_none() {
+            meta[key] = value.into();
+        }
+    }
+    object
+}
+
+fn latencies(plan: &Plan) -> Latencies {
+    let spec = plan.world.clusters.first().cloned().unwrap_or_default();
+    let (k, api, net) = (&spec.kubelet, &spec.api, &plan.world.network);
+    let usual = Latency::usual;
+    let sum = |a: Latency, b: Latency| Latency { base: a.base + b.base, spread: a.spread + b.spread };
+    let one_way = |total: Latency| Latency { base: total.base / 2, spread: total.spread / 2 };
+    Latencies {
+        kube: sum(usual(&net.cluster), one_way(usual(&api.write))),
+        watch: usual(&api.watch),
+        github: sum(usual(&net.github), one_way(usual(&plan.world.github.latency))),
+        container_create: usual(&k.create),
+        container_start: usual(&k.container_start),
+        image_pull: usual(&k.image_pull),
+        init_run: usual(&k.init_run),
+        sigterm: usual(&k.sigterm),
+        status: usual(&k.status_latency),
+        boot: usual(&k.listener_start),
+        runner_boot: usual(&k.runner_start),
+        manager_boot: usual(&k.controller_start),
+        operator: Latency { base: Duration::from_millis(20), spread: Duration::from_millis(20) },
+    }
+}
+
+fn service_settings(spec: &GithubSpec) -> Settings {
+    let longest = |d: &crate::plan::Delay| d.body.to.0;
+    let mut groups = BTreeMap::new();
+    for org in &spec.orgs {
+        for (n, name) in org.groups.iter().enumerate() {
+            groups.entry(name.clone()).or_insert(arc_api::GroupId(n as i64 + 2));
+        }
+    }
+    let profile = Profile {
+        personality: match spec.mode {
+            crate::plan::world::Personality::Push => Personality::Broker,
+            crate::plan::world::Personality::AcquireRequired => Personality::AcquireRequired,
+        },
+        poll_hold: spec.poll_hold.0,
+        session_ttl: spec.session_ttl.0,
+        admin_ttl: spec.admin_token_ttl.0,
+        queue_ttl: spec.queue_token_ttl.0,
+        registration_ttl: spec.registration_token_ttl.0,
+        delivery_latency: longest(&spec.delivery_latency),
+        assign_latency: longest(&spec.assign_latency),
+        pickup_latency: longest(&spec.start_latency),
+        pickup_timeout: spec.pickup_timeout.0,
+        pickup_attempts: spec.pickup_tries.min(255) as u8,
+        dead_runner_after: spec.dead_runner_after.0,
+        queue_limit: spec.queue_limit.0,
+        offline_cleanup: spec.offline_cleanup.0,
+        capacity_gate: Some(spec.capacity_gate && spec.mode == crate::plan::world::Personality::Push),
+        unknown_runner_status: spec.remove_unknown_runner,
+        null_acquire_status: spec.acquire_null,
+        groups: groups.into_iter().collect(),
+        ..Profile::default()
+    };
+    Settings { profile, strict_credentials: true, ..Settings::default() }
+}
+
+fn cluster_settings(spec: &ClusterSpec, seed: u64) -> ClusterSettings {
+    let mut settings = ClusterSettings::version(spec.minor());
+    settings.nodes = (1..=spec.nodes)
+        .map(|n| {
+            let mut node = NodeSettings::named(format_smolstr!("n{n}"));
+            node.pods = spec.node.pods;
+            node.cpu = format_smolstr!("{}", spec.node.cpu);
+            node.memory = format_smolstr!("{}", spec.node.memory);
+            node
+        })
+        .collect();
+    settings.api.seed = seed;
+    settings.api.container_restart_rules = spec.api.container_restart_rules;
+    settings.kubelet.teardown = spec.kubelet.teardown.body.from.0;
+    settings
+}

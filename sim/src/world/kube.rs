@@ -1,0 +1,354 @@
+//! The road to the API servers: requests out, commits noticed, watch streams in.
+
+use arc_api::kube::{KubeRequest, WatchType};
+use arc_api::{Kind, Str, Time};
+use controller_core::call::{CallError, Reply, Transport};
+
+use super::{Body, Event, InFlight, ProcId, SiteId, Tag, Watcher, World, describe};
+use crate::fault::{Point, Verdict};
+use crate::process::Input;
+use crate::trace::{Digest, What};
+
+impl World {
+    /// A process sends an API request.
+    pub(crate) fn send_kube(&mut self, proc: ProcId, tag: Tag, request: KubeRequest, at: Time) {
+        let Some(process) = self.proc(proc) else { return };
+        let body = Body::Kube(process.site, request);
+        let call = self.calls.insert(InFlight {
+            proc,
+            tag,
+            body,
+            reply: None,
+            cause: self.cause,
+            orphaned: false,
+            lose_reply: None,
+            sent: at,
+            held: false,
+        });
+        if at > self.now {
+            self.schedule(at, Event::Leave(call));
+        } else {
+            self.leave(call);
+        }
+    }
+
+    /// A request goes out: faults of the road first, then the road's latency.
+    pub(crate) fn leave(&mut self, call: super::CallId) {
+        let Some(flight) = self.calls.get_mut(call) else { return };
+        if flight.orphaned {
+            self.calls.remove(call);
+            return;
+        }
+        flight.sent = self.now;
+        let latency = match &flight.body {
+            Body::Kube(..) => self.latency.kube,
+            Body::Service(_) => self.latency.github,
+        };
+        let dice = match &flight.body {
+            Body::Kube(..) => &mut self.dice.kube,
+            Body::Service(_) => &mut self.dice.github,
+        };
+        let arrival = dice.arrival(self.now, latency);
+        match self.verdict(call, Point::BeforeSend) {
+            Verdict::Pass => self.schedule(arrival, Event::Arrive(call)),
+            Verdict::Delay(d) => self.schedule(arrival.after(d), Event::Arrive(call)),
+            Verdict::Lose { how, until, error } => self.lose(call, "request", how, until, error),
+            Verdict::Answer(reply) => {
+                if let Some(flight) = self.calls.get_mut(call) {
+                    flight.reply = Some(*reply);
+                }
+                let back = arrival.after(arrival.since(self.now));
+                self.schedule(back, Event::Reply(call));
+            }
+            Verdict::LoseReply { how } => {
+                if let Some(flight) = self.calls.get_mut(call) {
+                    flight.lose_reply = Some(how);
+                }
+                self.schedule(arrival, Event::Arrive(call));
+            }
+            Verdict::Duplicate => {
+                if let Some(copy) = self.calls.get_mut(call).cloned() {
+                    let twin = self.calls.insert(InFlight { orphaned: true, ..copy });
+                    self.schedule(arrival, Event::Arrive(twin));
+                }
+                self.schedule(arrival, Event::Arrive(call));
+            }
+        }
+    }
+
+    /// A message does not come through: its sender learns of it at `until`, if ever.
+    pub(crate) fn lose(
+        &mut self,
+        call: super::CallId,
+        part: &'static str,
+        how: &'static str,
+        until: Time,
+        error: Transport,
+    ) {
+        let Some(flight) = self.calls.get_mut(call) else { return };
+        let (name, proc) = (describe(&flight.body), flight.proc);
+        flight.reply = Some(match &flight.body {
+            Body::Kube(..) => Reply::Kube(Err(CallError::Transport(error))),
+            Body::Service(_) => Reply::Service(Err(CallError::Transport(error))),
+        });
+        let actor = self.proc(proc).map(|p| p.actor).unwrap_or_default();
+        let digest = Digest::of(20).text(&name).text(part).text(how);
+        self.note(actor, digest, || What::Lost { call: name, part, how });
+        self.schedule(until, Event::Reply(call));
+    }
+
+    /// A request reaches an API server.
+    pub(crate) fn arrive_kube(&mut self, call: super::CallId) {
+        let Some(flight) = self.calls.get_mut(call) else { return };
+        let Body::Kube(site, request) = flight.body.clone() else { return };
+        let (proc, orphaned, cause) = (flight.proc, flight.orphaned, flight.cause);
+        if self.site(site).frozen_until > self.now {
+            self.site_mut(site).held.push(Event::Arrive(call));
+            return;
+        }
+        let (who, actor) = match self.proc(proc) {
+            Some(p) => (p.who.clone(), p.actor),
+            None => match self.graveyard_identity(proc) {
+                Some(found) => found,
+                None => {
+                    self.calls.remove(call);
+                    return;
+                }
+            },
+        };
+        self.cause = cause;
+        match self.verdict(call, Point::OnArrival) {
+            Verdict::Answer(reply) => {
+                self.trace_kube(actor, &request, &reply, false);
+                self.observe_kube_call(proc, site, &who, &request, &reply, false);
+                return self.send_back(call, *reply);
+            }
+            Verdict::Delay(d) => {
+                let at = self.now.after(d);
+                return self.schedule(at, Event::Arrive(call));
+            }
+            _ => {}
+        }
+        let before = self.site(site).cluster.api().resource_version();
+        let reply = Reply::kube(self.sites[site.0 as usize].cluster.handle(&who, &request, self.now));
+        let changed = self.site(site).cluster.api().resource_version() != before;
+        self.trace_kube(actor, &request, &reply, changed);
+        self.observe_kube_call(proc, site, &who, &request, &reply, changed);
+        self.notice(site);
+        if orphaned {
+            self.calls.remove(call);
+        } else {
+            self.send_back(call, reply);
+        }
+    }
+
+    fn trace_kube(&mut self, actor: crate::trace::Actor, request: &KubeRequest, reply: &Reply, changed: bool) {
+        let refused = match reply {
+            Reply::Kube(Err(CallError::Api(status))) => Some(status),
+            _ => None,
+        };
+        let mut digest =
+            Digest::of(1).text(request.verb()).with(u64::from(changed)).with(refused.map_or(0, |s| u64::from(s.code)));
+        if let Some(kind) = request.kind() {
+            digest = digest.with(kind as u64);
+        }
+        match request {
+            KubeRequest::Patch { key, .. } | KubeRequest::Get { key, .. } | KubeRequest::Delete { key, .. } => {
+                digest = digest.key(key)
+            }
+            KubeRequest::Create(o) | KubeRequest::Update(o, _) => {
+                digest = digest.text(&o.meta().namespace).text(&o.meta().name);
+            }
+            _ => {}
+        }
+        let refused = refused.map(|s| (s.reason, s.message.clone()));
+        self.cause = self.trace.record(self.now, self.cause, actor, digest, || What::Kube {
+            verb: request.verb(),
+            kind: request.kind(),
+            key: match reply {
+                Reply::Kube(Ok(ok)) => ok.object().map(arc_api::Object::key).or_else(|| request.key()),
+                _ => request.key(),
+            }
+            .unwrap_or_default(),
+            sub: request.subresource(),
+            body: match request {
+                KubeRequest::Patch { patch, .. } => patch.to_json().to_string().into(),
+                _ => Str::default(),
+            },
+            refused,
+            changed,
+        });
+    }
+
+    /// A reply sets out on its way back, unless the plan loses or delays it.
+    pub(crate) fn send_back(&mut self, call: super::CallId, reply: Reply) {
+        let Some(flight) = self.calls.get_mut(call) else { return };
+        flight.reply = Some(reply);
+        let cause = self.cause;
+        flight.cause = cause;
+        let lost = flight.lose_reply;
+        let (latency, dice) = match &flight.body {
+            Body::Kube(..) => (self.latency.kube, &mut self.dice.kube),
+            Body::Service(_) => (self.latency.github, &mut self.dice.github),
+        };
+        let arrival = dice.arrival(self.now, latency);
+        if let Some(how) = lost {
+            return self.lose(call, "reply", how, arrival, Transport::Reset);
+        }
+        match self.verdict(call, Point::AfterApply) {
+            Verdict::Pass | Verdict::Duplicate => self.schedule(arrival, Event::Reply(call)),
+            Verdict::Delay(d) => self.schedule(arrival.after(d), Event::Reply(call)),
+            Verdict::Lose { how, until, error } => self.lose(call, "reply", how, until.max(arrival), error),
+            Verdict::LoseReply { how } => self.lose(call, "reply", how, arrival, Transport::Reset),
+            Verdict::Answer(reply) => {
+                if let Some(flight) = self.calls.get_mut(call) {
+                    flight.reply = Some(*reply);
+                }
+                self.schedule(arrival, Event::Reply(call));
+            }
+        }
+    }
+
+    /// A reply reaches its process.
+    pub(crate) fn on_reply(&mut self, call: super::CallId) {
+        let Some(flight) = self.calls.get_mut(call) else { return };
+        let (proc, tag, cause) = (flight.proc, flight.tag, flight.cause);
+        if let Some(until) = self.proc(proc).map(|p| p.paused_until).filter(|t| *t > self.now) {
+            return self.schedule(until, Event::Reply(call));
+        }
+        let hit = self.verdict(call, Point::AfterReply);
+        if let Verdict::Delay(d) = hit {
+            let at = self.now.after(d);
+            return self.schedule(at, Event::Reply(call));
+        }
+        let Some(InFlight { reply: Some(reply), .. }) = self.calls.remove(call) else { return };
+        if self.cause == 0 {
+            self.cause = cause;
+        }
+        let input = match reply {
+            Reply::Kube(reply) => Input::Kube(tag, reply),
+            Reply::Service(reply) => Input::Service(tag, reply),
+        };
+        self.input(proc, input);
+    }
+
+    /// Looks at what a cluster did since last time: nodes' work, commits for observers and watchers, its next deadline.
+    pub(crate) fn notice(&mut self, site: SiteId) {
+        loop {
+            let Some(effect) = self.site_mut(site).cluster.pop_effect() else { break };
+            self.on_node_effect(site, effect);
+        }
+        let seen = self.site(site).seen;
+        let now_at = self.site(site).cluster.api().resource_version();
+        if now_at != seen {
+            let events: Vec<_> = self.site(site).cluster.api().log_since(seen).cloned().collect();
+            let actor = crate::trace::Actor(0);
+            for event in &events {
+                let meta = event.object.meta();
+                let digest = Digest::of(2)
+                    .with(event.object.kind() as u64 | (event.type_ as u64) << 8)
+                    .with(meta.resource_version)
+                    .text(&meta.name);
+                self.cause = self.trace.record(self.now, self.cause, actor, digest, || What::Node(commit_line(event)));
+                self.observe_commit(site, event);
+            }
+            self.site_mut(site).seen = now_at;
+            self.site_mut(site).cluster.api_mut().trim_log(now_at);
+            for w in 0..self.watchers.len() {
+                let watcher = &self.watchers[w];
+                if watcher.site == site && watcher.open && watcher.head_at == Time::NEVER {
+                    let kind = watcher.kind;
+                    if events.iter().any(|e| e.object.kind() == kind) {
+                        self.schedule_delivery(w);
+                    }
+                }
+            }
+        }
+        let due = self.site(site).cluster.next_deadline();
+        if due < self.site(site).due {
+            self.site_mut(site).due = due;
+            let at = due.max(self.now);
+            self.schedule(at, Event::ClusterDue(site));
+        }
+    }
+
+    /// A process opens a watch.
+    pub(crate) fn open_watch(&mut self, proc: ProcId, kind: Kind, cursor: u64) {
+        let Some(site) = self.proc(proc).map(|p| p.site) else { return };
+        let fresh = Watcher { proc, site, kind, cursor, head_at: Time::NEVER, open: true, lag_until: Time::ZERO };
+        let slot = match self.watchers.iter().position(|w| w.proc == proc && w.kind == kind) {
+            Some(slot) => {
+                self.watchers[slot] = fresh;
+                slot
+            }
+            None => {
+                self.watchers.push(fresh);
+                self.watchers.len() - 1
+            }
+        };
+        self.schedule_delivery(slot);
+    }
+
+    /// Queues the delivery of a stream's next event, if there is one.
+    pub(crate) fn schedule_delivery(&mut self, slot: usize) {
+        let w = &self.watchers[slot];
+        let (site, kind, cursor, lag) = (w.site, w.kind, w.cursor, w.lag_until);
+        let head = match self.site(site).cluster.api().events_after(kind, cursor) {
+            Ok(mut events) => events.next().map(|e| e.at),
+            // Compacted: the stream ends with 410 at once.
+            Err(_) => Some(self.now),
+        };
+        let Some(committed) = head else { return };
+        let lag_by = match self.proc(self.watchers[slot].proc).map(|p| (p.role, p.label.clone())) {
+            Some((role, label)) if !self.faults.is_idle() => self.faults.cache_lag(role, &label, kind),
+            _ => arc_api::Duration::ZERO,
+        };
+        let arrival = self.dice.watch.arrival(committed, self.latency.watch).after(lag_by);
+        let at = arrival.max(self.now).max(lag);
+        self.watchers[slot].head_at = at;
+        self.schedule(at, Event::Deliver { watcher: slot as u32 });
+    }
+
+    /// The head of a stream arrives.
+    pub(crate) fn deliver(&mut self, slot: usize) {
+        let w = &self.watchers[slot];
+        if !w.open || w.head_at != self.now {
+            return;
+        }
+        let (proc, site, kind, cursor) = (w.proc, w.site, w.kind, w.cursor);
+        if let Some(until) = self.proc(proc).map(|p| p.paused_until).filter(|t| *t > self.now) {
+            self.watchers[slot].head_at = until;
+            return self.schedule(until, Event::Deliver { watcher: slot as u32 });
+        }
+        let head = self.site(site).cluster.api().events_after(kind, cursor).map(|mut events| events.next().cloned());
+        self.watchers[slot].head_at = Time::NEVER;
+        let Ok(head) = head else {
+            self.watchers[slot].open = false;
+            return self.input(proc, Input::WatchClosed(kind));
+        };
+        let Some(event) = head else { return };
+        self.watchers[slot].cursor = event.object.meta().resource_version;
+        self.schedule_delivery(slot);
+        self.input(proc, Input::Watch(kind, event));
+    }
+}
+
+fn commit_line(event: &arc_api::kube::WatchEvent) -> Str {
+    let verb = match event.type_ {
+        WatchType::Added => "ADDED",
+        WatchType::Modified => "MODIFIED",
+        WatchType::Deleted => "DELETED",
+    };
+    let meta = event.object.meta();
+    let mut line = format!("{verb} {} {} rv {}", event.object.kind(), meta.key(), meta.resource_version);
+    if meta.is_deleting() {
+        line.push_str(" (deleting)");
+    }
+    if let Some(pod) = event.object.get::<arc_api::pod::Pod>() {
+        line.push_str(&format!(" {}", pod.status.phase.as_str()));
+        if !pod.status.reason.is_empty() {
+            line.push_str(&format!(" {}", pod.status.reason));
+        }
+    }
+    line.into()
+}

@@ -1,0 +1,278 @@
+//! The world: clusters, GitHub, processes and the roads between them, moved by one queue of events.
+//!
+//! Holds no ARC policy, no Kubernetes or GitHub rule: those are in the machines. What is here is *when* things happen and what
+//! is lost on the way. Single-threaded; a world is a function of its plan.
+
+mod build;
+mod calls;
+mod faults;
+mod kube;
+mod listener;
+mod observe;
+mod operators;
+mod pods;
+mod processes;
+mod run;
+mod service;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_api::kube::Identity;
+use arc_api::meta::Key;
+use arc_api::{JobId, Kind, Str, Time, Uid};
+use controller_core::{Behaviour, Release};
+use fake_github::GitHub;
+use fake_kube::Cluster;
+
+use crate::engine::EventQueue;
+use crate::fault::Faults;
+use crate::invariant::Invariants;
+use crate::metrics::Metrics;
+use crate::network::{Dice, Latency};
+use crate::plan::{Plan, Role};
+use crate::process::manager::Manager;
+use crate::process::runner::Runner;
+use crate::trace::{Actor, EventId, Trace};
+
+pub use calls::Tag;
+pub(crate) use calls::{Body, CallId, Calls, InFlight, describe};
+pub use run::{RunOptions, run};
+
+/// A cluster of the world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SiteId(pub u8);
+
+/// A process of the world; never re-used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProcId(pub u32);
+
+/// What the queue holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// A cluster's own loops have something to do.
+    ClusterDue(SiteId),
+    /// The service has something to do.
+    GitHubDue,
+    /// A request leaves its process (after throttling).
+    Leave(CallId),
+    /// A request reaches the other side.
+    Arrive(CallId),
+    /// A reply reaches its process.
+    Reply(CallId),
+    /// The head of a watch stream reaches its process.
+    Deliver { watcher: u32 },
+    /// A process asked to be woken.
+    Wake(ProcId),
+    /// Something on a node that takes time is over.
+    NodeWork { pending: u32 },
+    /// An action of the plan is due, by its place in the plan.
+    Action(u32),
+    /// An action of the plan is over.
+    ActionEnd(u32),
+    /// An invariant's deadline.
+    Deadline,
+    /// A frozen or slow process goes on.
+    Thaw(ProcId),
+}
+
+/// A queue entry: what happens and what it follows from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) event: Event,
+    pub(crate) cause: EventId,
+}
+
+/// How long things take, by kind of road or work.
+#[derive(Clone, Copy, Debug)]
+pub struct Latencies {
+    /// Process to API server, one way.
+    pub kube: Latency,
+    /// Commit to a watcher's cache.
+    pub watch: Latency,
+    /// Process to GitHub, one way.
+    pub github: Latency,
+    /// The order to start a pod's first container to its process.
+    pub container_create: Latency,
+    /// The same for each further container.
+    pub container_start: Latency,
+    /// Image pull for a pod's first container.
+    pub image_pull: Latency,
+    /// Life of an ordinary init container.
+    pub init_run: Latency,
+    /// The kubelet's decision to SIGTERM.
+    pub sigterm: Latency,
+    /// The end of a process to the kubelet's notice.
+    pub status: Latency,
+    /// Listener process start to its first call.
+    pub boot: Latency,
+    /// Runner process start to its connection.
+    pub runner_boot: Latency,
+    /// Manager process start to its first LIST.
+    pub manager_boot: Latency,
+    /// Between two calls of an operator's command.
+    pub operator: Latency,
+}
+
+/// A cluster with what the world keeps about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) name: Str,
+    pub(crate) cluster: Cluster,
+    pub(crate) releases: crate::helm::Releases,
+    /// How far the world has looked at the commit log.
+    pub(crate) seen: u64,
+    /// When the next ClusterDue event is queued.
+    pub(crate) due: Time,
+    /// The API server answers nothing until then.
+    pub(crate) frozen_until: Time,
+    /// What arrived while it was frozen, in order.
+    pub(crate) held: Vec<Event>,
+}
+
+/// A watch stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Watcher {
+    pub(crate) proc: ProcId,
+    pub(crate) site: SiteId,
+    pub(crate) kind: Kind,
+    pub(crate) cursor: u64,
+    /// When the head of the stream arrives, if a delivery is queued.
+    pub(crate) head_at: Time,
+    pub(crate) open: bool,
+    /// Nothing is delivered before this (cache lag).
+    pub(crate) lag_until: Time,
+}
+
+/// The daemon of a dind container.
+#[derive(Clone, Debug)]
+pub(crate) struct Dind {
+    pub(crate) ready_at: Time,
+    pub(crate) ready: bool,
+}
+
+/// What runs in a process.
+#[derive(Clone, Debug)]
+pub(crate) enum Machine {
+    Manager(Box<Manager>),
+    Listener(Box<listener::ListenerProcess>),
+    Runner(Box<Runner>),
+    Dind(Dind),
+    /// Init containers and other containers: end by themselves at a time, or never.
+    Plain {
+        ends_at: Time,
+        code: i32,
+    },
+    /// A person or a script at the command line.
+    Operator(Box<operators::Command>),
+}
+
+/// A process and where it lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) machine: Machine,
+    pub(crate) actor: Actor,
+    pub(crate) role: Role,
+    pub(crate) label: Str,
+    /// Scale set, by the label of its objects; empty if it has none.
+    pub(crate) scale_set: Str,
+    /// Place of its AutoscalingRunnerSet.
+    pub(crate) set_key: Key,
+    pub(crate) site: SiteId,
+    pub(crate) pod: Option<Uid>,
+    pub(crate) pod_name: Str,
+    pub(crate) container: Str,
+    pub(crate) node: Str,
+    pub(crate) who: Identity,
+    /// The earliest wake-up that is queued.
+    pub(crate) wake_at: Time,
+    /// Frozen (stop-the-world) until then.
+    pub(crate) paused_until: Time,
+    pub(crate) started: Time,
+    pub(crate) cause: EventId,
+    pub(crate) terminating: bool,
+}
+
+/// Draws by concern.
+#[derive(Clone, Debug)]
+pub(crate) struct DiceBox {
+    pub(crate) kube: Dice,
+    pub(crate) watch: Dice,
+    pub(crate) github: Dice,
+    pub(crate) node: Dice,
+    pub(crate) boot: Dice,
+    pub(crate) docker: Dice,
+    pub(crate) crash: Dice,
+}
+
+/// A whole world at one instant. Cloning it forks the history.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(crate) now: Time,
+    pub(crate) queue: EventQueue<Scheduled>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sites: Vec<Site>,
+    pub(crate) github: GitHub,
+    pub(crate) github_due: Time,
+    pub(crate) parked: BTreeMap<fake_github::Ticket, CallId>,
+    pub(crate) procs: Vec<Option<Box<Process>>>,
+    pub(crate) containers: BTreeMap<(SiteId, Uid, Str), ProcId>,
+    pub(crate) calls: Calls,
+    pub(crate) watchers: Vec<Watcher>,
+    pub(crate) pending: Vec<Option<pods::NodeJob>>,
+    pub(crate) dice: DiceBox,
+    pub(crate) latency: Latencies,
+    pub(crate) faults: Faults,
+    pub(crate) trace: Trace,
+    pub(crate) cause: EventId,
+    pub(crate) invariants: Invariants,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: u64,
+    pub(crate) deadline: Time,
+    pub(crate) scratch: Vec<crate::process::Output>,
+    /// Identities of processes that are gone and whose requests are still on their way.
+    pub(crate) graves: BTreeMap<ProcId, (Identity, Actor)>,
+    /// Containers that a fault will end: when, which, how.
+    pub(crate) doomed: Vec<(Time, ProcId, i32, Str)>,
+    /// Jobs by the id of the action that queued them.
+    pub(crate) job_ids: BTreeMap<JobId, Str>,
+    /// Jobs that will be cancelled.
+    pub(crate) cancels: Vec<(JobId, crate::plan::JobCancel)>,
+    /// Clusters' settings as operators have changed them.
+    pub(crate) specs: Vec<crate::plan::world::ClusterSpec>,
+    /// Rules that active faults hold at the service and the clusters, by action.
+    pub(crate) rules: BTreeMap<u32, faults::Rules>,
+    /// Behaviours by release and changed switches.
+    pub(crate) behaviours: BTreeMap<(Release, Vec<(Str, Str)>), Arc<Behaviour>>,
+}
+
+impl World {
+    /// Virtual time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+    /// Events handled so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+    /// The history.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+    pub(crate) fn schedule(&mut self, at: Time, event: Event) {
+        self.queue.push(at, Scheduled { event, cause: self.cause });
+    }
+    pub(crate) fn site(&self, id: SiteId) -> &Site {
+        &self.sites[id.0 as usize]
+    }
+    pub(crate) fn site_mut(&mut self, id: SiteId) -> &mut Site {
+        &mut self.sites[id.0 as usize]
+    }
+    pub(crate) fn proc(&self, id: ProcId) -> Option<&Process> {
+        self.procs.get(id.0 as usize)?.as_deref()
+    }
+    pub(crate) fn proc_mut(&mut self, id: ProcId) -> Option<&mut Process> {
+        self.procs.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+}

@@ -1,0 +1,481 @@
+//! Where the world tells its observers what happened.
+
+use std::sync::Arc;
+
+use arc_api::kube::{Identity, KubeRequest, WatchEvent, WatchType};
+use arc_api::meta::Key;
+use arc_api::pod::Pod;
+use arc_api::service::{JobResult, Op, ServiceOk};
+use arc_api::{Duration, JobId, Kind, Object, Str, format_smolstr};
+use controller_core::call::{CallError, Reply};
+use fake_github::event::ServiceEvent;
+
+use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
+use crate::invariant::{Check, Ledger};
+use crate::plan::Role;
+use crate::trace::{Actor, Digest, What};
+
+impl World {
+    /// Shortly after anything was observed: new clocks get their deadline.
+    pub(crate) fn after_observation(&mut self) {
+        if let Some(due) = self.invariants.bounds.take_fresh()
+            && due < self.deadline
+        {
+            self.deadline = due;
+            let at = due.max(self.now);
+            self.schedule(at, Event::Deadline);
+        }
+    }
+
+    pub(crate) fn observe_commit(&mut self, site: SiteId, event: &WatchEvent) {
+        self.invariants.on_commit(site, event, self.now);
+        if let Some(pod) = event.object.get::<Pod>()
+            && event.type_ == WatchType::Added
+            && pod.spec.container("runner").is_some()
+        {
+            self.metrics.count("runner_pods");
+            let account = Key::new(pod.metadata.namespace.clone(), pod.spec.service_account_name.clone());
+            let sound = self
+                .site(site)
+                .cluster
+                .api()
+                .get(Kind::ServiceAccount, &account)
+                .is_some_and(|a| !a.meta().is_deleting());
+            if !pod.spec.service_account_name.is_empty() {
+                self.invariants.on_pod_identity(pod, !sound, self.now);
+            }
+        }
+        if event.type_ == WatchType::Added && matches!(event.object, Object::EphemeralRunner(_)) {
+            self.metrics.count("runners_created");
+        }
+        self.object_triggers(site, event);
+        self.after_observation();
+    }
+
+    pub(crate) fn observe_service(&mut self, event: &ServiceEvent) {
+        match event {
+            ServiceEvent::JobQueued { job } => self.metrics.jobs.entry(*job).or_default().queued = self.now,
+            ServiceEvent::JobStarted { job, .. } => {
+                self.metrics.jobs.entry(*job).or_default().started.get_or_insert(self.now);
+            }
+            ServiceEvent::JobCompleted { job, result, .. } => {
+                self.metrics.jobs.entry(*job).or_default().ended = Some((self.now, *result));
+            }
+            ServiceEvent::RunnerRegistered { .. } => self.metrics.count("registrations"),
+            ServiceEvent::SessionCreated { .. } => self.metrics.count("sessions"),
+            ServiceEvent::SessionRefused { .. } => {
+                self.metrics.count("session_refusals");
+                let first = self.metrics.refusals.map_or(self.now, |(f, _)| f);
+                self.metrics.refusals = Some((first, self.now));
+            }
+            _ => {}
+        }
+        self.invariants.on_service(event, self.now, self.cause);
+        self.job_triggers(event);
+        self.after_observation();
+    }
+
+    /// A service call was answered: polls keep a listener's clock going, JIT configurations are remembered.
+    pub(crate) fn observe_service_call(&mut self, proc: ProcId, call: CallId, reply: &Reply) {
+        let Some(flight) = self.calls.get_mut(call) else { return };
+        let Body::Service(request) = &flight.body else { return };
+        let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };
+        match &request.op {
+            Op::GetMessage { .. } => {
+                let good = matches!(reply, Reply::Service(Ok(ServiceOk::Message(_) | ServiceOk::Nothing)));
+                if good && process.role == Role::Listener {
+                    let set = (process.site, process.set_key.clone());
+                    if self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted) {
+                        self.invariants.looked("listener-is-polling");
+                        let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+                        self.invariants.bounds.restart(Check::Polling(set), self.now, &about, || "no poll".into());
+                        self.after_observation();
+                    }
+                }
+            }
+            Op::RunnerConnect { jit, .. } => {
+                let (jit, pod) = (*jit, process.pod);
+                self.invariants.looked("registration-serves-one-job");
+                let entry = self.invariants.ledger.jits.get(&jit).cloned();
+                match (entry, pod) {
+                    (None, Some(pod)) => {
+                        let used = crate::invariant::JitUse { pod, took_job: false };
+                        self.invariants.ledger.jits.insert(jit, used);
+                    }
+                    (Some(used), Some(pod)) if used.pod != pod && used.took_job => {
+                        let about = process.pod_name.clone();
+                        let said = "presented a registration that had served a job of another pod".into();
+                        let (now, cause) = (self.now, self.cause);
+                        self.violation("registration-serves-one-job", "runner", now, cause, &about, said);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An API request was answered: deletions by a controller are weighed, refusals and no-ops are counted.
+    pub(crate) fn observe_kube_call(
+        &mut self,
+        proc: ProcId,
+        site: SiteId,
+        who: &Identity,
+        request: &KubeRequest,
+        reply: &Reply,
+        changed: bool,
+    ) {
+        let manager = self.proc(proc).is_some_and(|p| p.role == Role::Controller);
+        if !manager {
+            if let (Identity::Admin, KubeRequest::Delete { kind: Kind::AutoscalingRunnerSet, key, .. }) = (who, request)
+            {
+                let set = (site, key.clone());
+                self.invariants.ledger.set(&set).user_deletes = true;
+                self.invariants.intend(set, None, self.now);
+            }
+            return;
+        }
+        let ok = matches!(reply, Reply::Kube(Ok(_)));
+        if let KubeRequest::Delete { kind, key, .. } = request
+            && ok
+            && changed
+        {
+            match kind {
+                Kind::AutoscalingRunnerSet => {
+                    self.invariants.looked("owned-by-user");
+                    let wanted = self.invariants.ledger.sets.get(&(site, key.clone())).is_some_and(|s| !s.user_deletes);
+                    if wanted {
+                        let about = format_smolstr!("AutoscalingRunnerSet {key}");
+                        let said = "was deleted by a controller; its user had not asked for it".into();
+                        let (now, cause) = (self.now, self.cause);
+                        self.violation("owned-by-user", "set", now, cause, &about, said);
+                    }
+                }
+                Kind::Pod => {
+                    self.invariants.looked("busy-runner-kept");
+                    let busy = self.containers.iter().find(|((s, ..), id)| {
+                        *s == site
+                            && self.proc(**id).is_some_and(|p| {
+                                p.pod_name == key.name && matches!(&p.machine, Machine::Runner(r) if r.job().is_some())
+                            })
+                    });
+                    if busy.is_some() {
+                        let about = format_smolstr!("Pod {key}");
+                        let (now, cause) = (self.now, self.cause);
+                        self.violation(
+                            "busy-runner-kept",
+                            "runner",
+                            now,
+                            cause,
+                            &about,
+                            "was deleted during its job".into(),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        if request.is_write() && !changed {
+            let key = request.key().unwrap_or_default();
+            let verb = request.verb().as_bytes()[0];
+            let now = self.now;
+            let window = self.invariants.ledger.repeats.entry((proc.0, key.clone(), verb)).or_default();
+            let often = Ledger::window(window, now, Duration::from_secs(60));
+            self.invariants.looked("restarts-are-bounded");
+            if often > 60 {
+                let about = format_smolstr!("{} {key}", request.kind().map_or("object", Kind::as_str));
+                let said = format_smolstr!("{} {often} times in a minute to no effect", request.verb());
+                let cause = self.cause;
+                self.violation("restarts-are-bounded", "controller", now, cause, &about, said);
+            }
+        }
+    }
+
+    pub(crate) fn observe_start(&mut self, id: ProcId, pod: &Arc<Pod>, attempt: u32) {
+        let _ = (pod, attempt);
+        let Some(process) = self.proc(id) else { return };
+        match process.role {
+            Role::Listener => {
+                let set = (process.site, process.set_key.clone());
+                self.metrics.count("listener_starts");
+                let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+                let now = self.now;
+                let state = self.invariants.ledger.set(&set);
+                let starts = Ledger::window(&mut state.listener_starts, now, Duration::from_secs(60));
+                self.invariants.looked("restarts-are-bounded");
+                if starts > 6 {
+                    let said = format_smolstr!("{starts} listener processes started within a minute");
+                    let cause = self.cause;
+                    self.violation("restarts-are-bounded", "listener", now, cause, &about, said);
+                }
+            }
+            Role::Controller => self.metrics.count("controller_starts"),
+            Role::Runner => self.metrics.count("runner_starts"),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn observe_exit(&mut self, id: ProcId, process: &Process, code: i32, text: &Str) {
+        let _ = (id, text);
+        if process.role == Role::Listener {
+            self.metrics.listener_exits.push((self.now, code));
+        }
+    }
+
+    pub(crate) fn observe_log(&mut self, _id: ProcId, level: &str, line: &str) {
+        if level == "ERROR" {
+            let head: Str = line.split(['/', '"', ':']).next().unwrap_or(line).trim().into();
+            *self.metrics.error_lines.entry(head).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn observe_job_began(&mut self, id: ProcId, job: JobId) {
+        let _ = job;
+        let Some(process) = self.proc(id) else { return };
+        if let Machine::Runner(r) = &process.machine {
+            let jit = r.jit();
+            if let Some(used) = self.invariants.ledger.jits.get_mut(&jit) {
+                used.took_job = true;
+            }
+        }
+        self.plan_job_end(id);
+    }
+
+    pub(crate) fn observe_job_ended(&mut self, id: ProcId, job: JobId, result: JobResult, why: &'static str) {
+        let Some(process) = self.proc(id) else { return };
+        let (actor, name, set) = (process.actor, process.pod_name.clone(), (process.site, process.set_key.clone()));
+        self.metrics.jobs.entry(job).or_default().why = why;
+        self.note(actor, Digest::of(14).with(job.0).text(why), || What::Log {
+            level: "JOB",
+            line: format_smolstr!("{job} {result:?} {why}"),
+        });
+        self.invariants.looked("runner-ready-before-job");
+        let infra = why == "docker-socket" || why.starts_with("hook-");
+        if infra {
+            self.metrics.count("infra_failures");
+            let about = format_smolstr!("EphemeralRunner {name}");
+            let said = match why {
+                "docker-socket" => "took a job whose docker daemon was not there".into(),
+                other => format_smolstr!("took a job that failed in its hook: {other}"),
+            };
+            let (now, cause) = (self.now, self.cause);
+            self.violation("runner-ready-before-job", "runner", now, cause, &about, said);
+            self.invariants.ledger.set(&set).infra_failures += 1;
+        }
+    }
+
+    /// Reports a violation, in the trace as well.
+    pub(crate) fn violation(
+        &mut self,
+        invariant: &'static str,
+        component: &'static str,
+        at: arc_api::Time,
+        cause: u32,
+        about: &Str,
+        said: Str,
+    ) {
+        let violation = crate::invariant::Violation {
+            invariant,
+            component,
+            at,
+            said: said.clone(),
+            about: vec![about.clone()],
+            cause,
+        };
+        if self.invariants.violate(violation) {
+            let saved = self.cause;
+            self.cause = cause;
+            let line = format_smolstr!("{about} {said}");
+            self.note(Actor(0), Digest::of(15).text(invariant), || What::Violation { invariant, said: line });
+            self.cause = saved;
+        }
+    }
+
+    /// Conditions that have been bad for too long.
+    pub(crate) fn check_overdue(&mut self) {
+        for (check, since, about, said) in self.invariants.bounds.overdue(self.now) {
+            if self.is_excused(&check) {
+                self.invariants.bounds.restart(check, self.now, &about, || said.clone());
+                continue;
+            }
+            let (invariant, _) = check.rule();
+            let lasted = self.now.since(since);
+            let said = format_smolstr!("{said} (since {since}, {} s)", lasted.as_secs());
+            let (component, now, cause) = (check.component(), self.now, self.cause);
+            self.violation(invariant, component, now, cause, &about, said);
+            if let Check::Polling(set) = &check
+                && !self.is_reported(set)
+            {
+                let said = "has no listener that polls, and no condition says why".into();
+                self.violation("failure-is-visible", "listener", now, cause, &about, said);
+            }
+        }
+    }
+
+    /// What a promise tolerates beyond its bound (the catalogue's words).
+    fn is_excused(&self, check: &Check) -> bool {
+        let ledger = &self.invariants.ledger;
+        match check {
+            Check::RunnerServes(uid) => {
+                let runner =
+                    ledger.runners.values().find(|r| r.object.as_ref().is_some_and(|o| o.metadata.uid == *uid));
+                let home = runner.and_then(|r| r.runner_set.as_ref()).and_then(|h| ledger.runner_sets.get(h));
+                home.is_none_or(|h| h.object.status.current_replicas <= h.usable || h.object.metadata.is_deleting())
+            }
+            Check::JobRunner(job) => {
+                let set = ledger.jobs.get(job).and_then(|j| j.set.as_ref()).and_then(|s| ledger.sets.get(s));
+                set.is_some_and(|s| s.busy >= s.max)
+            }
+            Check::Deleting(uid) => {
+                let object = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid));
+                let Some(object) = object else { return true };
+                let name = object.meta().label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
+                ledger.sets.iter().any(|((_, key), s)| {
+                    (key.name == name || key.name == object.meta().name)
+                        && (s.busy > 0 || self.is_named(s.ars.as_deref(), object))
+                })
+            }
+            Check::Visible(uid) => {
+                let pod = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid).map(|p| (s, p)));
+                let Some((site, pod)) = pod else { return true };
+                let name = &pod.meta().name;
+                let event = site.cluster.api().iter(Kind::Event).filter_map(|e| e.get::<arc_api::core::Event>());
+                let told = event.into_iter().any(|e| e.involved_name == *name && e.type_ == "Warning");
+                let runner =
+                    ledger.runners.values().find_map(|r| r.object.as_ref().filter(|o| o.metadata.name == *name));
+                told || runner
+                    .is_some_and(|r| !r.status.reason.is_empty() || r.status.conditions.iter().any(|c| c.status))
+            }
+            _ => false,
+        }
+    }
+
+    /// A live set names this protected object as its own.
+    fn is_named(&self, ars: Option<&arc_api::crd::AutoscalingRunnerSet>, object: &Object) -> bool {
+        let protected = matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding | Kind::Secret);
+        protected
+            && ars.is_some_and(|a| {
+                !a.metadata.is_deleting()
+                    && a.metadata
+                        .annotations
+                        .iter()
+                        .any(|(k, v)| k.starts_with("actions.github.com/cleanup-") && *v == object.meta().name)
+            })
+    }
+
+    /// A condition of the set or its listener says that something is wrong.
+    fn is_reported(&self, set: &crate::invariant::SetKey) -> bool {
+        let ledger = &self.invariants.ledger;
+        let Some(state) = ledger.sets.get(set) else { return false };
+        let on_set = state.ars.as_ref().is_some_and(|a| a.status.conditions.iter().any(|c| c.status));
+        let on_listener = state.listeners.iter().filter_map(|l| ledger.listeners.get(&(set.0, l.clone())));
+        on_set || on_listener.into_iter().any(|l| l.status.conditions.iter().any(|c| c.status))
+    }
+
+    fn object_triggers(&mut self, site: SiteId, event: &WatchEvent) {
+        if self.faults.armed().next().is_none() {
+            return;
+        }
+        let cluster = self.site(site).name.clone();
+        let kind = event.object.kind();
+        let meta = event.object.meta();
+        let name = meta.name.clone();
+        let set = meta.label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
+        let phase = phase_of(&event.object);
+        let deleting = meta.is_deleting();
+        let type_ = event.type_;
+        let counts: std::collections::BTreeMap<u32, usize> = self
+            .faults
+            .armed()
+            .filter_map(|(a, t)| t.object.as_ref().map(|o| (a, o)))
+            .map(|(a, o)| {
+                let n = self.sites[site.0 as usize]
+                    .cluster
+                    .api()
+                    .iter(kind)
+                    .filter(|x| o.name.matches(&x.meta().name))
+                    .filter(|x| o.is != crate::plan::ObjectIs::Phase || o.phase.as_deref() == Some(phase_of(x)));
+                (a, n.count())
+            })
+            .collect();
+        let armed: std::collections::BTreeMap<*const crate::plan::Trigger, u32> =
+            self.faults.armed().map(|(a, t)| (Arc::as_ptr(t), a)).collect();
+        let fired = self.faults.fire(
+            |t| {
+                let Some(o) = &t.object else { return false };
+                let count = armed.get(&std::ptr::from_ref(t)).and_then(|a| counts.get(a)).copied().unwrap_or(0);
+                let meant = (o.kind.matches(kind.as_str()) || o.kind.matches(kind.plural()))
+                    && o.name.matches(&name)
+                    && o.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
+                meant
+                    && match o.is {
+                        crate::plan::ObjectIs::Added => type_ == WatchType::Added && count >= o.count as usize,
+                        crate::plan::ObjectIs::Deleting => deleting && type_ != WatchType::Deleted,
+                        crate::plan::ObjectIs::Gone => type_ == WatchType::Deleted && count == 0,
+                        crate::plan::ObjectIs::Phase => o.phase.as_deref() == Some(phase) && count >= o.count as usize,
+                    }
+            },
+            self.now,
+        );
+        for action in fired {
+            self.trigger(action, None);
+        }
+    }
+
+    fn job_triggers(&mut self, event: &ServiceEvent) {
+        if self.faults.armed().next().is_none() {
+            return;
+        }
+        use crate::plan::JobIs;
+        let (job, is) = match event {
+            ServiceEvent::JobQueued { job } => (*job, JobIs::Queued),
+            ServiceEvent::JobAssigned { job, .. } => (*job, JobIs::Assigned),
+            ServiceEvent::JobStarted { job, .. } => (*job, JobIs::Started),
+            ServiceEvent::JobCompleted { job, .. } => (*job, JobIs::Finished),
+            _ => return,
+        };
+        let id = self.job_ids.get(&job).cloned().unwrap_or_default();
+        let reached = |glob: &crate::plan::Glob| {
+            let jobs = self.metrics.jobs.iter().filter(|(j, _)| self.job_ids.get(*j).is_some_and(|i| glob.matches(i)));
+            match is {
+                JobIs::Queued | JobIs::Assigned => jobs.count(),
+                JobIs::Started => jobs.filter(|(_, t)| t.started.is_some()).count(),
+                JobIs::Finished => jobs.filter(|(_, t)| t.ended.is_some()).count(),
+            }
+        };
+        let all = self.job_ids.len();
+        let counts: Vec<(arc_api::Str, usize)> =
+            self.faults.armed().filter_map(|(_, t)| t.job.as_ref()).map(|j| (j.id.0.clone(), reached(&j.id))).collect();
+        let fired = self.faults.fire(
+            |t| {
+                t.job.as_ref().is_some_and(|j| {
+                    let n = counts.iter().find(|(g, _)| *g == j.id.0).map_or(0, |(_, n)| *n);
+                    let needed = if j.count == 0 { all } else { j.count as usize };
+                    j.is == is && j.id.matches(&id) && n >= needed
+                })
+            },
+            self.now,
+        );
+        for action in fired {
+            self.trigger(action, None);
+        }
+    }
+
+    /// An operator's command is over: whoever waited for it goes on.
+    pub(crate) fn done_triggers(&mut self, id: &str) {
+        let fired = self.faults.fire(|t| t.done.as_deref() == Some(id), self.now);
+        for action in fired {
+            self.trigger(action, None);
+        }
+    }
+}
+
+fn phase_of(object: &Object) -> &'static str {
+    match object {
+        Object::AutoscalingRunnerSet(o) => o.status.phase.as_str(),
+        Object::EphemeralRunnerSet(o) => o.status.phase.as_str(),
+        Object::EphemeralRunner(o) => o.status.phase.as_str(),
+        Object::Pod(o) => o.status.phase.as_str(),
+        _ => "",
+    }
+}

@@ -1,0 +1,662 @@
+//! What people and pipelines do: helm commands and kubectl calls, each a process of its own with the administrator's rights.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arc_api::core::Secret;
+use arc_api::crd::AutoscalingRunnerSet;
+use arc_api::kube::{Body, DeleteOptions, KubeOk, KubeRequest, Patch, Propagation, Sub};
+use arc_api::meta::Key;
+use arc_api::pod::Pod;
+use arc_api::{Duration, Kind, Object, Str, Time, format_smolstr};
+use controller_core::call::CallError;
+
+use super::{Machine, SiteId, World};
+use crate::helm::{Chart, ChartName, Command as HelmCommand, HelmOp, HelmStep};
+use crate::plan::fault::PodTarget;
+use crate::plan::operator::{ChartRef, Crds, Identity as IdentityObject, IdentityMode, Operator, Which};
+use crate::plan::world::{ClusterSpec, ScaleSetSpec};
+use crate::plan::{Action, SetRef};
+use crate::process::{Input, Output};
+use crate::trace::{Actor, Digest, What};
+
+/// One thing a command does.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    /// A helm command; what it means for the user's wishes once it succeeds.
+    Helm(Box<HelmOp>, Wish),
+    /// One API call.
+    Call(KubeRequest),
+    /// A pause.
+    Wait(Duration),
+    /// Deletes a pod through the eviction API until it is allowed.
+    Evict(Key),
+}
+
+/// What the user wants from now on.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    /// Nothing about scale sets.
+    None,
+    /// This set shall exist, with these limits.
+    Set(Key, i32, i32),
+}
+
+/// A command line at work.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    pub(crate) id: Str,
+    pub(crate) action: Option<u32>,
+    tasks: VecDeque<Task>,
+    wait_until: Time,
+    said: Vec<Str>,
+}
+
+impl Command {
+    pub(crate) fn new(id: Str, action: Option<u32>, tasks: impl IntoIterator<Item = Task>) -> Command {
+        Command { id, action, tasks: tasks.into_iter().collect(), wait_until: Time::ZERO, said: Vec::new() }
+    }
+}
+
+impl World {
+    /// Lets a command take its next step.
+    pub(crate) fn step_command(
+        &mut self,
+        site: SiteId,
+        c: &mut Command,
+        input: Input,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        let mut reply: Option<Result<KubeOk, CallError>> = match input {
+            Input::Kube(_, reply) => Some(reply),
+            Input::Wake if now < c.wait_until => return wishes,
+            _ => None,
+        };
+        loop {
+            let Some(task) = c.tasks.front_mut() else {
+                let text = c.said.join("; ");
+                out.push(Output::Exit(i32::from(!c.said.is_empty()), text.into()));
+                return wishes;
+            };
+            match task {
+                Task::Helm(op, wish) => {
+                    let releases = &mut self.sites[site.0 as usize].releases;
+                    match op.step(releases, reply.take(), now) {
+                        HelmStep::Call(request) => {
+                            out.push(Output::Kube { tag: super::Tag::Own(0), request, at: now });
+                            return wishes;
+                        }
+                        HelmStep::Done(result) => {
+                            match result.outcome {
+                                Ok(()) => wishes.push(wish.clone()),
+                                Err(why) => c.said.push(why),
+                            }
+                            c.tasks.pop_front();
+                        }
+                    }
+                }
+                Task::Call(request) => match reply.take() {
+                    None => {
+                        out.push(Output::Kube { tag: super::Tag::Own(0), request: request.clone(), at: now });
+                        return wishes;
+                    }
+                    Some(answer) => {
+                        if let Err(e) = answer
+                            && !e.is_not_found()
+                        {
+                            c.said.push(e.text());
+                        }
+                        c.tasks.pop_front();
+                    }
+                },
+                Task::Evict(key) => match reply.take() {
+                    None => {
+                        out.push(Output::Kube {
+                            tag: super::Tag::Own(0),
+                            request: KubeRequest::Evict { key: key.clone() },
+                            at: now,
+                        });
+                        return wishes;
+                    }
+                    // Blocked by a budget: kubectl drain tries again every 5 s.
+                    Some(Err(e)) if e.status().is_some_and(|s| s.code == 429) => {
+                        c.tasks.push_front(Task::Wait(Duration::from_secs(5)));
+                    }
+                    Some(_) => {
+                        c.tasks.pop_front();
+                    }
+                },
+                Task::Wait(d) => {
+                    if c.wait_until == Time::ZERO {
+                        c.wait_until = now.after(*d);
+                    }
+                    if now < c.wait_until {
+                        out.push(Output::WakeAt(c.wait_until));
+                        return wishes;
+                    }
+                    c.wait_until = Time::ZERO;
+                    c.tasks.pop_front();
+                }
+            }
+        }
+    }
+
+    /// What the user wants has changed.
+    pub(crate) fn wish(&mut self, site: SiteId, wish: Wish) {
+        match wish {
+            Wish::None => {}
+            Wish::Set(key, min, max) => {
+                let now = self.now;
+                self.invariants.intend((site, key), Some((min, max)), now);
+                self.after_observation();
+            }
+        }
+    }
+
+    fn run_command(&mut self, site: SiteId, id: &Str, action: Option<u32>, tasks: Vec<Task>) {
+        self.invariants.bounds.disturb();
+        let command = Command::new(id.clone(), action, tasks);
+        let process = self.operator_process(site, id, command);
+        self.spawn(process);
+    }
+
+    /// A command is over.
+    pub(crate) fn command_over(&mut self, c: &Command, code: i32, text: &Str) {
+        let now = self.now;
+        self.invariants.bounds.calm(now);
+        self.rearm_deadline();
+        let (id, did) = (c.id.clone(), if code == 0 { "done".into() } else { format_smolstr!("failed: {text}") });
+        self.note(Actor(0), Digest::of(16).with(code as u64), || What::Operator { id, did });
+        if let Some(action) = c.action {
+            self.faults.hit(action);
+            self.done_triggers(&c.id);
+        }
+    }
+
+    fn sites_of(&self, cluster: Option<&Str>) -> Vec<SiteId> {
+        (0..self.sites.len())
+            .filter(|n| cluster.is_none_or(|c| *c == self.sites[*n].name))
+            .map(|n| SiteId(n as u8))
+            .collect()
+    }
+
+    fn set_site(&self, set: &SetRef) -> Option<(SiteId, ScaleSetSpec)> {
+        self.specs.iter().enumerate().find_map(|(n, c)| {
+            c.scale_sets.iter().find(|s| set.matches(&c.name, &s.name)).map(|s| (SiteId(n as u8), s.clone()))
+        })
+    }
+
+    /// The chart's own name for the AutoscalingRunnerSet.
+    fn set_key(spec: &ScaleSetSpec) -> Key {
+        Key::new(spec.namespace.clone(), spec.service_name().clone())
+    }
+
+    fn controller_task(
+        &self,
+        cluster: &ClusterSpec,
+        name: &str,
+        install: bool,
+        release: controller_core::Release,
+    ) -> Option<Task> {
+        let spec = cluster.controllers.iter().find(|c| c.name == name)?;
+        let chart = Chart { name: ChartName::Controller, release };
+        let values = Arc::new(super::values::controller_values(spec));
+        let command = if install {
+            HelmCommand::Install { chart, values }
+        } else {
+            HelmCommand::Upgrade { chart, values: Some(values), reuse: false, install: false }
+        };
+        let op = HelmOp::new(spec.name.clone(), spec.namespace.clone(), command, server_minor(cluster));
+        Some(Task::Helm(Box::new(op), Wish::None))
+    }
+
+    fn set_task(
+        &self,
+        cluster: &ClusterSpec,
+        spec: &ScaleSetSpec,
+        install: bool,
+        or_upgrade: bool,
+        release: controller_core::Release,
+    ) -> Option<Task> {
+        let org = self.plan.world.org(spec).or(self.plan.world.github.orgs.first())?;
+        let chart = Chart { name: ChartName::ScaleSet, release };
+        let mut values = super::values::scale_set_values(spec, org);
+        // With several controllers in a cluster the chart must be told whose it is.
+        if let (true, Some(c)) = (cluster.controllers.len() > 1, cluster.controllers.first())
+            && values.get("controllerServiceAccount").is_none()
+        {
+            let name = crate::helm::controller_chart::full_name(
+                &crate::helm::ControllerValues::parse(release, &super::values::controller_values(c)).ok()?,
+                &c.name,
+            );
+            values["controllerServiceAccount"] = serde_json::json!({ "name": name, "namespace": c.namespace });
+        }
+        let values = Arc::new(values);
+        let command = match (install, or_upgrade) {
+            (true, true) => HelmCommand::Upgrade { chart, values: Some(values), reuse: false, install: true },
+            (true, false) => HelmCommand::Install { chart, values },
+            (false, _) => HelmCommand::Upgrade { chart, values: Some(values), reuse: false, install: false },
+        };
+        let op = HelmOp::new(spec.name.clone(), spec.namespace.clone(), command, server_minor(cluster));
+        let limits = (spec.min_runners.unwrap_or(0) as i32, spec.max_runners.map_or(i32::MAX, |m| m as i32));
+        Some(Task::Helm(Box::new(op), Wish::Set(World::set_key(spec), limits.0, limits.1)))
+    }
+
+    /// What is installed at time zero: controllers first, the sets when those have had time to start.
+    pub(crate) fn install_at_zero(&mut self) {
+        let plan = self.plan.clone();
+        for (n, cluster) in plan.world.clusters.iter().enumerate() {
+            let mut tasks = Vec::new();
+            for c in cluster.controllers.iter().filter(|c| c.installed) {
+                tasks.extend(self.controller_task(cluster, &c.name, true, c.release.resolve(plan.release())));
+            }
+            tasks.push(Task::Wait(Duration::from_secs(3)));
+            for s in cluster.scale_sets.iter().filter(|s| s.installed) {
+                tasks.extend(self.set_task(cluster, s, true, false, s.chart.resolve(plan.release())));
+            }
+            self.run_command(SiteId(n as u8), &"time-zero".into(), None, tasks);
+        }
+    }
+
+    /// An operator's action of the plan begins.
+    pub(crate) fn begin_operator(&mut self, n: u32, operator: &Operator) {
+        let plan = self.plan.clone();
+        let action = &plan.actions[n as usize];
+        debug_assert!(matches!(action.what, Action::Operator(_)));
+        let verb = operator.id();
+        let id = action.id.clone();
+        self.note(Actor(0), Digest::of(17).with(u64::from(n)), || What::Operator { id, did: verb.into() });
+        for (site, tasks) in self.compile_operator(operator, action.cluster.as_ref()) {
+            self.run_command(site, &action.id, Some(n), tasks);
+        }
+    }
+
+    fn compile_operator(&mut self, operator: &Operator, cluster: Option<&Str>) -> Vec<(SiteId, Vec<Task>)> {
+        let run = self.plan.release();
+        match operator {
+            Operator::Install(i) => {
+                let release = i.version.resolve(run);
+                self.helm(&i.chart, cluster, |w, site, spec| {
+                    super::values::change(spec, &i.set);
+                    let cluster = w.specs[site.0 as usize].clone();
+                    w.set_task(&cluster, spec, true, i.or_upgrade, release)
+                }, |w, site, name| w.controller_task(&w.specs[site.0 as usize].clone(), name, true, release))
+            }
+            Operator::Upgrade(u) => {
+                let crds = u.crds == Crds::Replace;
+                let version = u.version.map(|v| v.resolve(run));
+                let mut all = self.helm(&u.chart, cluster, |w, site, spec| {
+                    super::values::change(spec, &u.set);
+                    let release = version.or_else(|| w.installed(site, &spec.namespace, &spec.name)).unwrap_or(run);
+                    let cluster = w.specs[site.0 as usize].clone();
+                    w.set_task(&cluster, spec, false, false, release)
+                }, |w, site, name| {
+                    let cluster = w.specs[site.0 as usize].clone();
+                    let spec = cluster.controllers.iter().find(|c| c.name == name)?;
+                    let release = version.or_else(|| w.installed(site, &spec.namespace, &spec.name)).unwrap_or(run);
+                    w.controller_task(&cluster, name, false, release)
+                });
+                if crds {
+                    for (site, tasks) in &mut all {
+                        let replace = self.replace_crds(*site, version.unwrap_or(run));
+                        tasks.splice(0..0, replace);
+                    }
+                }
+                all
+            }
+            Operator::Uninstall(u) => {
+                let mut wishes = Vec::new();
+                let all = self.helm(&u.chart, cluster, |w, site, spec| {
+                    wishes.push((site, World::set_key(spec)));
+                    let cluster = &w.specs[site.0 as usize];
+                    let op = HelmOp::new(spec.name.clone(), spec.namespace.clone(), HelmCommand::Uninstall, server_minor(cluster));
+                    Some(Task::Helm(Box::new(op), Wish::None))
+                }, |w, site, name| {
+                    let cluster = &w.specs[site.0 as usize];
+                    let spec = cluster.controllers.iter().find(|c| c.name == name)?;
+                    let op = HelmOp::new(spec.name.clone(), spec.namespace.clone(), HelmCommand::Uninstall, server_minor(cluster));
+                    Some(Task::Helm(Box::new(op), Wish::None))
+                });
+                for key in wishes {
+                    self.invariants.intend(key, None, self.now);
+                }
+                all
+            }
+            Operator::Patch(p) => {
+                let Some((site, mut spec)) = self.set_site(&p.scale_set) else { return Vec::new() };
+                let key = World::set_key(&spec);
+                let Some(ars) = self.site(site).cluster.api().typed::<AutoscalingRunnerSet>(&key).cloned() else { return Vec::new() };
+                super::values::change(&mut spec, &p.set);
+                let patch = self.edit(&ars, &spec, p);
+                let wish = (spec.min_runners.unwrap_or(0) as i32, spec.max_runners.map_or(i32::MAX, |m| m as i32));
+                self.wish(site, Wish::Set(key.clone(), wish.0, wish.1));
+                vec![(site, vec![Task::Call(KubeRequest::Patch { kind: Kind::AutoscalingRunnerSet, key, sub: Sub::Main, patch: Arc::new(patch) })])]
+            }
+            Operator::Delete(d) => self
+                .sites_of(cluster)
+                .into_iter()
+                .map(|site| {
+                    let api = self.site(site).cluster.api();
+                    let mut found: Vec<&Object> = World::kinds(&d.kind)
+                        .flat_map(|k| api.iter(k))
+                        .filter(|o| d.name.matches(&o.meta().name) && d.namespace.matches(&o.meta().namespace))
+                        .filter(|o| d.scale_set.as_ref().is_none_or(|s| self.belongs(site, o, s)))
+                        .collect();
+                    found.sort_by_key(|o| (o.meta().creation_timestamp, o.key()));
+                    let options = DeleteOptions {
+                        grace_period_seconds: d.grace.map(|g| g.0.as_secs() as i64),
+                        propagation: if d.orphan { Propagation::Orphan } else { Propagation::Background },
+                        ..DeleteOptions::default()
+                    };
+                    let most = d.count.map_or(usize::MAX, |c| c as usize);
+                    let tasks = found.iter().take(most).map(|o| delete(o, options.clone())).collect();
+                    (site, tasks)
+                })
+                .collect(),
+            Operator::ForceFinalize(f) => self
+                .sites_of(cluster)
+                .into_iter()
+                .map(|site| {
+                    let api = self.site(site).cluster.api();
+                    let tasks = World::kinds(&f.kind)
+                        .flat_map(|k| api.iter(k))
+                        .filter(|o| f.name.matches(&o.meta().name) && f.namespace.matches(&o.meta().namespace))
+                        .filter(|o| o.meta().finalizers.iter().any(|x| f.finalizer.matches(x)))
+                        .map(|o| {
+                            let left = o.meta().finalizers.iter().filter(|x| !f.finalizer.matches(x)).cloned().collect();
+                            patch(o, Sub::Main, Patch::finalizers(left))
+                        })
+                        .collect();
+                    (site, tasks)
+                })
+                .collect(),
+            Operator::DeleteNamespace(d) => {
+                for site in self.sites_of(cluster) {
+                    let keys: Vec<Key> = self.invariants.ledger.sets.keys().filter(|(s, k)| *s == site && k.namespace == d.namespace).map(|(_, k)| k.clone()).collect();
+                    for key in keys {
+                        self.invariants.intend((site, key), None, self.now);
+                    }
+                }
+                self.each(cluster, |_, _| vec![Task::Call(KubeRequest::Delete { kind: Kind::Namespace, key: Key::new("", d.namespace.clone()), options: DeleteOptions::default() })])
+            }
+            Operator::DeletePod(d) => self.each(cluster, |w, site| {
+                let api = w.site(site).cluster.api();
+                let mut pods: Vec<&Arc<Pod>> = api
+                    .iter(Kind::Pod)
+                    .filter_map(|o| o.get::<Pod>())
+                    .filter(|p| !p.metadata.is_deleting())
+                    .filter(|p| match d.target {
+                        PodTarget::Any => true,
+                        PodTarget::Runner => p.spec.container("runner").is_some(),
+                        PodTarget::Listener => p.spec.container("listener").is_some(),
+                        PodTarget::Controller => p.spec.container("manager").is_some(),
+                        PodTarget::Workflow => p.spec.container("job").is_some(),
+                    })
+                    .filter(|p| d.scale_set.as_ref().is_none_or(|s| w.belongs(site, &Object::Pod((*p).clone()), s)))
+                    .filter(|p| match d.which {
+                        Which::Oldest | Which::All => true,
+                        Which::Idle => !w.pod_is_busy(site, p),
+                        Which::Busy => w.pod_is_busy(site, p),
+                    })
+                    .collect();
+                pods.sort_by_key(|p| (p.metadata.creation_timestamp, p.metadata.key()));
+                let most = d.count.map_or(if d.which == Which::All { usize::MAX } else { 1 }, |c| c as usize);
+                let options = DeleteOptions { grace_period_seconds: d.grace.map(|g| g.0.as_secs() as i64), ..DeleteOptions::default() };
+                pods.iter().take(most).map(|p| delete(&Object::Pod((*p).clone()), options.clone())).collect()
+            }),
+            Operator::DrainNode(d) => self.each(cluster, |w, site| w.drain_tasks(site, &d.node, d.uncordon_after.map(|d| d.0))),
+            Operator::RotateSecret(r) => self.secret_tasks(&r.scale_set, |w, key, spec| {
+                let org = w.plan.world.org(spec)?;
+                let data = super::values::credential(org, &r.credential).map(|c| super::values::secret_data(org, c))?;
+                let json = serde_json::json!({ "data": data.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<std::collections::BTreeMap<_, _>>() });
+                Some(vec![Task::Call(KubeRequest::Patch { kind: Kind::Secret, key, sub: Sub::Main, patch: Arc::new(Patch::body(Body::Json(Arc::new(json)))) })])
+            }),
+            Operator::DeleteSecret(s) => self.secret_tasks(&s.scale_set, |w, key, spec| {
+                let (site, _) = w.set_site(&s.scale_set)?;
+                let old = w.site(site).cluster.api().typed::<Secret>(&key).cloned()?;
+                let mut tasks = vec![Task::Call(KubeRequest::Delete { kind: Kind::Secret, key: key.clone(), options: DeleteOptions::default() })];
+                if let Some(after) = s.recreate_after {
+                    let org = w.plan.world.org(spec)?;
+                    let name = s.credential.clone().unwrap_or_else(|| spec.secret.credential.clone());
+                    let data = super::values::credential(org, &name).map(|c| super::values::secret_data(org, c))?;
+                    let mut fresh = Secret { data: Arc::new(data.into_iter().collect()), ..(*old).clone() };
+                    fresh.metadata = arc_api::Meta { labels: old.metadata.labels.clone(), annotations: old.metadata.annotations.clone(), finalizers: old.metadata.finalizers.clone(), ..arc_api::Meta::named(key.namespace, key.name) };
+                    tasks.push(Task::Wait(after.0));
+                    tasks.push(Task::Call(KubeRequest::Create(fresh.into())));
+                }
+                Some(tasks)
+            }),
+            Operator::RecreateIdentity(r) => {
+                let Some((site, _)) = self.set_site(&r.scale_set) else { return Vec::new() };
+                let api = self.site(site).cluster.api();
+                let kinds: &[Kind] = match r.object {
+                    IdentityObject::ServiceAccount => &[Kind::ServiceAccount],
+                    IdentityObject::Role => &[Kind::Role],
+                    IdentityObject::RoleBinding => &[Kind::RoleBinding],
+                    IdentityObject::All => &[Kind::RoleBinding, Kind::Role, Kind::ServiceAccount],
+                };
+                let mut tasks = Vec::new();
+                for o in kinds.iter().flat_map(|k| api.iter(*k)) {
+                    let runners = o.meta().name.ends_with("-kube-mode") || o.meta().name.ends_with("-no-permission");
+                    if !runners || !self.belongs(site, o, &r.scale_set) {
+                        continue;
+                    }
+                    tasks.push(delete(o, DeleteOptions::default()));
+                    if r.mode == IdentityMode::Replace {
+                        tasks.push(patch(o, Sub::Main, Patch::finalizers([].into())));
+                        let mut fresh = o.clone();
+                        let meta = fresh.meta_mut();
+                        *meta = arc_api::Meta { labels: meta.labels.clone(), annotations: meta.annotations.clone(), finalizers: meta.finalizers.clone(), ..arc_api::Meta::named(meta.namespace.clone(), meta.name.clone()) };
+                        tasks.push(Task::Call(KubeRequest::Create(fresh)));
+                    }
+                }
+                vec![(site, tasks)]
+            }
+            Operator::ScaleController(s) => self.each(cluster, |w, site| w.scale_tasks(site, s)),
+            Operator::StatusReset(s) => self.each(cluster, |w, site| {
+                let api = w.site(site).cluster.api();
+                let body = s.status.clone().unwrap_or(serde_json::Value::Null);
+                World::kinds(&s.kind)
+                    .flat_map(|k| api.iter(k))
+                    .filter(|o| s.name.matches(&o.meta().name))
+                    .map(|o| patch(o, Sub::Status, Patch::body(Body::Json(Arc::new(serde_json::json!({ "status": body }))))))
+                    .collect()
+            }),
+        }
+    }
+
+    fn each(&self, cluster: Option<&Str>, make: impl Fn(&World, SiteId) -> Vec<Task>) -> Vec<(SiteId, Vec<Task>)> {
+        self.sites_of(cluster).into_iter().map(|site| (site, make(self, site))).collect()
+    }
+
+    fn helm(
+        &mut self,
+        chart: &ChartRef,
+        cluster: Option<&Str>,
+        mut set: impl FnMut(&World, SiteId, &mut ScaleSetSpec) -> Option<Task>,
+        controller: impl Fn(&World, SiteId, &str) -> Option<Task>,
+    ) -> Vec<(SiteId, Vec<Task>)> {
+        let mut all = Vec::new();
+        if let Some(reference) = &chart.scale_set
+            && let Some((site, mut spec)) = self.set_site(reference)
+        {
+            let task = set(self, site, &mut spec);
+            let slot = self.specs[site.0 as usize].scale_sets.iter_mut().find(|s| s.name == spec.name);
+            if let Some(slot) = slot {
+                *slot = spec;
+            }
+            all.push((site, task.into_iter().collect()));
+        }
+        if let Some(name) = &chart.controller {
+            for site in self.sites_of(cluster) {
+                if let Some(task) = controller(self, site, name) {
+                    all.push((site, vec![task]));
+                }
+            }
+        }
+        all
+    }
+
+    fn installed(&self, site: SiteId, namespace: &Str, name: &Str) -> Option<controller_core::Release> {
+        self.site(site).releases.last(namespace, name).map(|r| r.chart.release)
+    }
+
+    fn replace_crds(&self, site: SiteId, release: controller_core::Release) -> Vec<Task> {
+        let _ = site;
+        crate::helm::controller_chart::crds(release)
+            .into_iter()
+            .map(|crd| {
+                let json = serde_json::json!({ "schema": release.as_str() });
+                patch(&crd, Sub::Main, Patch::body(Body::Json(Arc::new(json))))
+            })
+            .collect()
+    }
+
+    fn edit(&self, ars: &AutoscalingRunnerSet, spec: &ScaleSetSpec, p: &crate::plan::operator::PatchSet) -> Patch {
+        let mut new = (*ars.spec).clone();
+        if p.set.min_runners.is_some() || p.set.unset.iter().any(|u| u == "min_runners") {
+            new.min_runners = spec.min_runners.map(|n| n as i32);
+        }
+        if p.set.max_runners.is_some() || p.set.unset.iter().any(|u| u == "max_runners") {
+            new.max_runners = spec.max_runners.map(|n| n as i32);
+        }
+        if let Some(group) = &p.set.runner_group {
+            new.runner_group = group.clone();
+        }
+        if let Some(url) = &p.set.url {
+            new.github_config_url = url.clone();
+        }
+        if let Some(name) = &p.set.runner_scale_set_name {
+            new.runner_scale_set_name = name.clone();
+        }
+        if let Some(secret) = &p.set.secret {
+            new.github_config_secret = secret.clone();
+        }
+        let mut template = serde_json::to_value(&*new.template).unwrap_or_default();
+        if let Some(more) = &p.set.template {
+            super::values::merge_template(&mut template, more);
+        }
+        if let Some(image) = &p.set.image {
+            super::values::merge_template(
+                &mut template,
+                &serde_json::json!({ "spec": { "containers": [{ "name": "runner", "image": image }] } }),
+            );
+        }
+        if let Some(account) = &p.set.service_account {
+            template["spec"]["serviceAccountName"] = serde_json::json!(account);
+        }
+        if let Ok(template) = serde_json::from_value(template) {
+            new.template = Arc::new(template);
+        }
+        let mut patch = Patch::default();
+        if new != *ars.spec {
+            patch.body = Body::ArsSpec(Arc::new(new));
+        }
+        if let Some(label) = &p.set.version_label {
+            patch.labels.push(("app.kubernetes.io/version".into(), Some(label.clone())));
+        }
+        patch
+    }
+
+    fn belongs(&self, site: SiteId, object: &Object, set: &SetRef) -> bool {
+        let name = object.meta().label("actions.github.com/scale-set-name").unwrap_or(&object.meta().name);
+        let spec = self.set_site(set).map(|(_, s)| s.service_name().clone());
+        set.matches(&self.site(site).name, name) || spec.is_some_and(|s| s == *name)
+    }
+
+    fn pod_is_busy(&self, site: SiteId, pod: &Pod) -> bool {
+        let id = self.containers.get(&(site, pod.metadata.uid, Str::new_static("runner")));
+        id.and_then(|id| self.proc(*id)).is_some_and(|p| matches!(&p.machine, Machine::Runner(r) if r.job().is_some()))
+    }
+
+    fn secret_tasks(
+        &self,
+        set: &SetRef,
+        make: impl Fn(&World, Key, &ScaleSetSpec) -> Option<Vec<Task>>,
+    ) -> Vec<(SiteId, Vec<Task>)> {
+        let Some((site, spec)) = self.set_site(set) else { return Vec::new() };
+        let ars = self.site(site).cluster.api().typed::<AutoscalingRunnerSet>(&World::set_key(&spec)).cloned();
+        let name = ars.map_or_else(|| spec.secret.name.clone(), |a| a.spec.github_config_secret.clone());
+        make(self, Key::new(spec.namespace.clone(), name), &spec).map(|tasks| (site, tasks)).into_iter().collect()
+    }
+
+    /// Cordon, then evict every pod of the node, in order of names.
+    pub(crate) fn drain_tasks(&self, site: SiteId, target: &str, uncordon_after: Option<Duration>) -> Vec<Task> {
+        let node = self.node_of(site, target);
+        let cordon = |on: bool| {
+            let json = serde_json::json!({ "unschedulable": on });
+            let patch = Arc::new(Patch::body(Body::Json(Arc::new(json))));
+            Task::Call(KubeRequest::Patch { kind: Kind::Node, key: Key::new("", node.clone()), sub: Sub::Main, patch })
+        };
+        let mut tasks = vec![cordon(true)];
+        tasks.extend(self.site(site).cluster.api().pods_on(&node).map(|p| Task::Evict(p.metadata.key())));
+        if let Some(after) = uncordon_after {
+            tasks.push(Task::Wait(after));
+            tasks.push(cordon(false));
+        }
+        tasks
+    }
+
+    /// A node by its name, or the node that a component is on (`listener/linux`, `runner/*`).
+    pub(crate) fn node_of(&self, site: SiteId, target: &str) -> Str {
+        let actor: Option<crate::plan::Actor> = target.parse().ok().filter(|_| target.contains('/'));
+        let found = actor.and_then(|a| {
+            self.procs
+                .iter()
+                .filter_map(|p| p.as_deref())
+                .find(|p| p.site == site && a.matches(p.role, &p.label))
+                .map(|p| p.node.clone())
+        });
+        found.unwrap_or_else(|| target.into())
+    }
+
+    fn scale_tasks(&self, site: SiteId, s: &crate::plan::operator::ScaleController) -> Vec<Task> {
+        let api = self.site(site).cluster.api();
+        let mut tasks = Vec::new();
+        for d in api.iter(Kind::Deployment) {
+            let name = d.meta().label("app.kubernetes.io/instance").unwrap_or(&d.meta().name);
+            if s.controller.as_ref().is_some_and(|c| c != name) {
+                continue;
+            }
+            if let Some(replicas) = s.replicas {
+                tasks.push(patch(
+                    d,
+                    Sub::Main,
+                    Patch::body(Body::Json(Arc::new(serde_json::json!({ "replicas": replicas })))),
+                ));
+            }
+            if s.restart {
+                let stamp = format_smolstr!("{}", self.now.to_rfc3339());
+                let json = serde_json::json!({ "template": { "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": stamp } } } });
+                tasks.push(patch(d, Sub::Main, Patch::body(Body::Json(Arc::new(json)))));
+            }
+        }
+        if s.leader_change {
+            let leaders = self.procs.iter().filter_map(|p| p.as_deref()).filter(|p| p.site == site);
+            for p in leaders.filter(|p| matches!(&p.machine, Machine::Manager(m) if m.leads())) {
+                let key = match &p.who {
+                    arc_api::kube::Identity::ServiceAccount { account, .. } => {
+                        Key::new(account.namespace.clone(), p.pod_name.clone())
+                    }
+                    _ => continue,
+                };
+                tasks.push(Task::Call(KubeRequest::Delete { kind: Kind::Pod, key, options: DeleteOptions::default() }));
+            }
+        }
+        tasks
+    }
+}
+
+fn server_minor(cluster: &ClusterSpec) -> Str {
+    cluster.kubernetes.split('.').nth(1).unwrap_or("34").into()
+}
+
+fn delete(object: &Object, options: DeleteOptions) -> Task {
+    Task::Call(KubeRequest::Delete { kind: object.kind(), key: object.key(), options })
+}
+
+fn patch(object: &Object, sub: Sub, patch: Patch) -> Task {
+    Task::Call(KubeRequest::Patch { kind: object.kind(), key: object.key(), sub, patch: Arc::new(patch) })
+}

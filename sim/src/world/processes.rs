@@ -1,0 +1,215 @@
+//! Processes: inputs to machines, their outputs carried out, their ends.
+
+use arc_api::kube::Identity;
+use arc_api::{Str, Time};
+
+use super::{Event, Machine, ProcId, Process, Tag, World};
+use crate::process::runner::{RunnerInput, RunnerOutput};
+use crate::process::{Input, Output};
+use crate::trace::{Actor, Digest, What};
+
+impl World {
+    pub(crate) fn note(&mut self, actor: Actor, digest: Digest, what: impl FnOnce() -> What) {
+        self.cause = self.trace.record(self.now, self.cause, actor, digest, what);
+    }
+
+    /// Adds a process and lets it begin.
+    pub(crate) fn spawn(&mut self, process: Process) -> ProcId {
+        let id = ProcId(self.procs.len() as u32);
+        let actor = process.actor;
+        self.procs.push(Some(Box::new(process)));
+        self.note(actor, Digest::of(5).with(u64::from(id.0)), || What::ProcessStart);
+        self.input(id, Input::Start);
+        id
+    }
+
+    /// One input for a process, and everything that follows at once.
+    pub(crate) fn input(&mut self, id: ProcId, input: Input) {
+        let Some(mut process) = self.procs.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        process.cause = self.cause;
+        let mut out = std::mem::take(&mut self.scratch);
+        let docker = self.docker_ready_for(&process);
+        let mut wishes = Vec::new();
+        match &mut process.machine {
+            Machine::Manager(m) => m.handle(input, self.now, &mut out),
+            Machine::Listener(l) => l.handle(input, self.now, &mut out),
+            Machine::Runner(r) => drive_runner(r, input, docker, self.now, &mut out),
+            Machine::Operator(c) => {
+                let (site, now) = (process.site, self.now);
+                wishes = self.step_command(site, c, input, now, &mut out);
+            }
+            Machine::Dind(d) => match input {
+                Input::Start => out.push(Output::WakeAt(d.ready_at)),
+                Input::Wake if !d.ready && d.ready_at <= self.now => {
+                    d.ready = true;
+                    out.push(Output::Log("INFO", "API listen on docker.sock".into()));
+                }
+                Input::Term => out.push(Output::Exit(0, Str::default())),
+                _ => {}
+            },
+            Machine::Plain { ends_at, code } => match input {
+                Input::Start => out.push(Output::WakeAt(*ends_at)),
+                Input::Wake if *ends_at <= self.now => out.push(Output::Exit(*code, Str::default())),
+                Input::Term => out.push(Output::Exit(143, Str::default())),
+                _ => {}
+            },
+        }
+        let became_ready = matches!(&process.machine, Machine::Dind(d) if d.ready) && !out.is_empty();
+        let (actor, site, pod, container) = (process.actor, process.site, process.pod, process.container.clone());
+        self.procs[id.0 as usize] = Some(process);
+        for wish in wishes {
+            self.wish(site, wish);
+        }
+        if became_ready && let Some(pod) = pod {
+            self.sites[site.0 as usize].cluster.set_healthy(pod, &container, true, self.now);
+            self.notice(site);
+        }
+        for output in out.drain(..) {
+            self.output(id, actor, output);
+        }
+        self.scratch = out;
+    }
+
+    fn output(&mut self, id: ProcId, actor: Actor, output: Output) {
+        match output {
+            Output::Kube { tag, request, at } => self.send_kube(id, tag, request, at),
+            Output::Service { tag, request } => self.send_service(id, tag, request),
+            Output::Abort(tag) => self.abort(id, tag),
+            Output::WakeAt(at) => {
+                let Some(process) = self.proc_mut(id) else { return };
+                if at < process.wake_at && at != Time::NEVER {
+                    process.wake_at = at;
+                    let at = at.max(self.now);
+                    self.schedule(at, Event::Wake(id));
+                }
+            }
+            Output::OpenWatch(kind, cursor) => self.open_watch(id, kind, cursor),
+            Output::Log(level, line) => {
+                let digest = Digest::of(6).text(&line);
+                let saved = self.cause;
+                let said = line.clone();
+                self.note(actor, digest, || What::Log { level, line });
+                self.observe_log(id, level, &said);
+                self.cause = saved;
+            }
+            Output::Step(kind, step) => self.on_step(id, kind, step),
+            Output::JobBegan(job) => self.observe_job_began(id, job),
+            Output::JobEnded(job, result, why) => self.observe_job_ended(id, job, result, why),
+            Output::Exit(code, text) => self.exit(id, code, text),
+        }
+    }
+
+    /// Carries out what a process wants that was driven from outside.
+    pub(crate) fn outputs(&mut self, id: ProcId, out: Vec<Output>) {
+        let actor = self.proc(id).map(|p| p.actor).unwrap_or_default();
+        for output in out {
+            self.output(id, actor, output);
+        }
+    }
+
+    /// A time the process asked for has come.
+    pub(crate) fn wake(&mut self, id: ProcId) {
+        let now = self.now;
+        let Some(process) = self.proc_mut(id) else { return };
+        if process.wake_at > now {
+            return;
+        }
+        if process.paused_until > now {
+            let until = process.paused_until;
+            process.wake_at = until;
+            return self.schedule(until, Event::Wake(id));
+        }
+        process.wake_at = Time::NEVER;
+        if self.cause == 0 {
+            self.cause = self.proc(id).map_or(0, |p| p.cause);
+        }
+        self.input(id, Input::Wake);
+    }
+
+    /// A process ends: by itself, by a signal, by a crash. What it had in flight may still arrive; replies die.
+    pub(crate) fn exit(&mut self, id: ProcId, code: i32, text: Str) {
+        let Some(process) = self.procs.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        self.note(process.actor, Digest::of(7).with(code as u64), || What::ProcessExit { code, text: text.clone() });
+        for call in self.calls.of(id) {
+            self.graves.insert(id, (process.who.clone(), process.actor));
+            let on_its_way = self.calls.get_mut(call).is_some_and(|c| c.reply.is_none());
+            // A crash may or may not lose the write in flight (kubernetes-api.md §3.1, 504 in the audit log).
+            if on_its_way && code == 137 && self.dice.crash.chance(1, 2) {
+                self.calls.remove(call);
+            } else {
+                self.abandon(call);
+            }
+        }
+        for w in &mut self.watchers {
+            if w.proc == id {
+                w.open = false;
+            }
+        }
+        self.observe_exit(id, &process, code, &text);
+        if let Machine::Operator(c) = &process.machine {
+            self.command_over(c, code, &text);
+        }
+        if let Some(pod) = process.pod {
+            self.containers.remove(&(process.site, pod, process.container.clone()));
+            if matches!(process.machine, Machine::Dind(_)) {
+                self.docker_gone(process.site, pod);
+            }
+            self.container_ended(&process, code, &text);
+        }
+    }
+
+    /// SIGKILL: no last words.
+    pub(crate) fn kill(&mut self, id: ProcId, why: &str) {
+        self.exit(id, 137, why.into());
+    }
+
+    /// The identity of a process that is gone and whose request still arrives.
+    pub(crate) fn graveyard_identity(&self, id: ProcId) -> Option<(Identity, Actor)> {
+        self.graves.get(&id).cloned()
+    }
+
+    fn on_step(&mut self, id: ProcId, kind: arc_api::Kind, step: &'static str) {
+        if !self.faults.has_step_triggers() {
+            return;
+        }
+        let Some(process) = self.proc(id) else { return };
+        let (role, label) = (process.role, process.label.clone());
+        for action in self.faults.on_step(role, &label, kind, step, "", self.now) {
+            self.trigger(action, Some(id));
+        }
+    }
+}
+
+fn drive_runner(
+    runner: &mut crate::process::runner::Runner,
+    input: Input,
+    docker: bool,
+    now: Time,
+    out: &mut Vec<Output>,
+) {
+    let input = match input {
+        Input::Start => RunnerInput::Start { docker },
+        Input::Wake => RunnerInput::Wake { docker },
+        Input::Service(Tag::Runner(slot), reply) => RunnerInput::Service(slot, reply),
+        Input::Kube(Tag::Own(id), reply) => RunnerInput::Kube(id as u32, reply),
+        Input::Term => RunnerInput::Term,
+        Input::Kube(..) | Input::Service(..) | Input::Watch(..) | Input::WatchClosed(_) => return,
+    };
+    runner.handle(input, now);
+    convert(runner.take_outputs(), now, out);
+}
+
+/// A runner's outputs as a process's.
+pub(crate) fn convert(outputs: Vec<RunnerOutput>, now: Time, out: &mut Vec<Output>) {
+    for o in outputs {
+        out.push(match o {
+            RunnerOutput::Service(slot, request) => Output::Service { tag: Tag::Runner(slot), request },
+            RunnerOutput::Kube(id, request) => Output::Kube { tag: Tag::Own(u64::from(id)), request, at: now },
+            RunnerOutput::WakeAt(at) => Output::WakeAt(at),
+            RunnerOutput::Cancel(slot) => Output::Abort(Tag::Runner(slot)),
+            RunnerOutput::JobBegan(job) => Output::JobBegan(job),
+            RunnerOutput::JobEnded(job, result, why) => Output::JobEnded(job, result, why),
+            RunnerOutput::Exit(code, text) => Output::Exit(code, text),
+        });
+    }
+}

@@ -1,0 +1,242 @@
+//! The loop: take the next event, let it happen, see what follows; until the plan's end, or until nothing is left to wait for.
+
+use std::sync::Arc;
+
+use arc_api::{Duration, Time};
+
+use super::{Event, SiteId, World};
+use crate::outcome::{Ending, RunReport};
+use crate::plan::{Action, Plan, When};
+use crate::trace::{Digest, What};
+
+/// How a run is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunOptions {
+    /// Keep every trace event, for reading.
+    pub trace: bool,
+    /// End at the first violation, and keep the world as it is there.
+    pub stop_at_violation: bool,
+}
+
+/// Runs a plan to its end.
+pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
+    let mut world = World::new(Arc::new(plan.clone()), options.trace);
+    let ended = world.run(options);
+    world.finish(ended)
+}
+
+impl World {
+    /// Lets events happen until the plan's end; says why it stopped.
+    pub fn run(&mut self, options: &RunOptions) -> Ending {
+        let end = self.plan.ends_at();
+        let limits = self.plan.limits;
+        let (mut instant, mut at_instant) = (Time::NEVER, 0u64);
+        loop {
+            let next = self.queue.next_at();
+            if next > end {
+                self.now = end;
+                return Ending::Completed;
+            }
+            if !self.step() {
+                self.now = end;
+                return Ending::Completed;
+            }
+            if self.now == instant {
+                at_instant += 1;
+                if at_instant > limits.events_at_one_instant {
+                    return Ending::HotLoop;
+                }
+            } else {
+                (instant, at_instant) = (self.now, 0);
+            }
+            if self.events > limits.events {
+                return Ending::OutOfBudget;
+            }
+            if options.stop_at_violation && !self.invariants.violations().is_empty() {
+                return Ending::Stopped;
+            }
+        }
+    }
+
+    /// Lets the next event happen. False if there is none.
+    pub fn step(&mut self) -> bool {
+        let Some((at, scheduled)) = self.queue.pop() else { return false };
+        debug_assert!(at >= self.now, "time runs backwards");
+        self.now = at;
+        self.events += 1;
+        self.cause = scheduled.cause;
+        match scheduled.event {
+            Event::ClusterDue(site) => self.cluster_due(site),
+            Event::GitHubDue => self.github_due(),
+            Event::Leave(call) => self.leave(call),
+            Event::Arrive(call) => match self.calls.get_mut(call).map(|c| matches!(c.body, super::Body::Kube(..))) {
+                Some(true) => self.arrive_kube(call),
+                Some(false) => self.arrive_service(call),
+                None => {}
+            },
+            Event::Reply(call) => self.on_reply(call),
+            Event::Deliver { watcher } => self.deliver(watcher as usize),
+            Event::Wake(id) => self.wake(id),
+            Event::NodeWork { pending } => self.node_work(pending),
+            Event::Action(action) => self.begin_action(action),
+            Event::ActionEnd(action) => self.end_action(action),
+            Event::Deadline => self.on_deadline(),
+            Event::Thaw(id) => self.run_doomed(id),
+        }
+        true
+    }
+
+    fn cluster_due(&mut self, site: SiteId) {
+        if self.site(site).due > self.now {
+            return;
+        }
+        self.site_mut(site).due = Time::NEVER;
+        if self.site(site).frozen_until > self.now {
+            let at = self.site(site).frozen_until;
+            self.site_mut(site).due = at;
+            return self.schedule(at, Event::ClusterDue(site));
+        }
+        let now = self.now;
+        self.site_mut(site).cluster.advance(now);
+        self.notice(site);
+    }
+
+    /// Queues the plan's timed actions.
+    pub(crate) fn queue_actions(&mut self) {
+        let plan = self.plan.clone();
+        for (n, action) in plan.actions.iter().enumerate() {
+            if let When::At(at) = &action.when {
+                let scheduled = super::Scheduled { event: Event::Action(n as u32), cause: 0 };
+                self.queue.push_first(at.from_start(), scheduled);
+            }
+        }
+    }
+
+    /// An action of the plan begins.
+    pub(crate) fn begin_action(&mut self, n: u32) {
+        let plan = self.plan.clone();
+        let action = &plan.actions[n as usize];
+        let lasts = |default: Duration| action.lasts.map_or(default, |d| d.0);
+        match &action.what {
+            Action::Job(job) => {
+                self.faults.hit(n);
+                self.queue_job(n, job);
+            }
+            Action::Cancel(cancel) => {
+                self.faults.hit(n);
+                self.cancel_jobs(cancel);
+            }
+            Action::Operator(operator) => self.begin_operator(n, operator),
+            Action::Fault(fault) => {
+                self.begin_fault(n, fault);
+                let rest = plan.run_for.from_start().since(self.now);
+                let end = self.now.after(lasts(rest));
+                self.schedule(end, Event::ActionEnd(n));
+            }
+            Action::Mark(text) => {
+                self.faults.hit(n);
+                let (id, did) = (action.id.clone(), text.clone());
+                self.note(crate::trace::Actor(0), Digest::of(13).with(u64::from(n)), || What::Operator { id, did });
+            }
+        }
+    }
+
+    fn end_action(&mut self, n: u32) {
+        let plan = self.plan.clone();
+        if let Action::Fault(_) = &plan.actions[n as usize].what {
+            self.end_fault(n);
+        }
+    }
+
+    fn on_deadline(&mut self) {
+        if self.deadline > self.now {
+            return;
+        }
+        self.deadline = Time::NEVER;
+        self.check_overdue();
+        self.rearm_deadline();
+    }
+
+    /// Queues the next deadline of the invariants, if it comes before the queued one.
+    pub(crate) fn rearm_deadline(&mut self) {
+        let next = self.invariants.bounds.next();
+        if next < self.deadline {
+            self.deadline = next;
+            let at = next.max(self.now);
+            self.schedule(at, Event::Deadline);
+        }
+    }
+}
+
+impl World {
+    /// Looks at the end state and makes the report.
+    pub fn finish(mut self, ending: Ending) -> RunReport {
+        let (now, cause) = (self.now, self.cause);
+        if ending == Ending::HotLoop {
+            let said = "events follow each other without time passing".into();
+            self.violation("restarts-are-bounded", "world", now, cause, &"world".into(), said);
+        }
+        if ending == Ending::Completed {
+            self.check_end();
+        }
+        let pending = self.invariants.bounds.pending();
+        let pending = pending
+            .into_iter()
+            .map(|(c, since, about, said)| arc_api::format_smolstr!("{}: {about} {said} (since {since})", c.rule().0))
+            .collect();
+        let mut figures = self.metrics.figures();
+        figures.insert("violations", self.invariants.violations().len() as i64);
+        RunReport {
+            ending,
+            violations: self.invariants.violations().to_vec(),
+            evaluated: self.invariants.evaluated().clone(),
+            figures,
+            error_lines: self.metrics.error_lines.clone(),
+            hits: self.faults.hits().to_vec(),
+            ended_at: self.now,
+            events: self.events,
+            fingerprint: self.trace.fingerprint(),
+            pending,
+            trace: self.trace,
+        }
+    }
+
+    /// What must hold at the end, if the world was left alone long enough.
+    fn check_end(&mut self) {
+        let (now, cause) = (self.now, self.cause);
+        let calm = self.invariants.bounds.calm_since();
+        if calm == Time::NEVER || now.since(calm) < Duration::from_secs(300) {
+            return;
+        }
+        self.invariants.looked("nothing-orphaned");
+        let mut left = Vec::new();
+        for n in 0..self.sites.len() {
+            left.extend(crate::invariant::orphans(SiteId(n as u8), &self.sites[n].cluster, &self.invariants));
+        }
+        let clusters: Vec<_> = self.sites.iter().map(|s| &s.cluster).collect();
+        left.extend(crate::invariant::service_orphans(&self.github, &clusters, &self.invariants));
+        for orphan in left {
+            self.violation("nothing-orphaned", "end", now, cause, &orphan.about, orphan.said);
+        }
+        self.invariants.looked("world-converges");
+        let working = self.metrics.jobs.values().any(|j| j.started.is_some() && j.ended.is_none());
+        let old = now.0.saturating_sub(Duration::from_secs(60).as_micros() as u64);
+        let wrong: Vec<_> = self
+            .invariants
+            .bounds
+            .pending()
+            .iter()
+            .filter(|(c, since, ..)| {
+                since.0 <= old
+                    && !working
+                    && !matches!(c, crate::invariant::Check::Polling(_) | crate::invariant::Check::Surplus(_))
+            })
+            .map(|(c, since, about, said)| {
+                ((*about).clone(), arc_api::format_smolstr!("{}: {said} (since {since})", c.rule().0))
+            })
+            .collect();
+        for (about, said) in wrong {
+            self.violation("world-converges", "end", now, cause, &about, said);
+        }
+    }
+}
