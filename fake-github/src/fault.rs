@@ -224,7 +224,7 @@ impl GitHub {
             return Vec::new();
         }
         let kind = EventType::of(&event.kind);
-        let set = self.sets.get(id.0 as u64).cloned();
+        let set = self.sets.share(id.0 as u64);
         let tenant = set.as_ref().map(|set| self.tenant(set.tenant).path.clone());
         let mut hits = Vec::new();
         let mut fired = Vec::new();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arc_api::service::{Auth, JobEvent, JobEventKind, Malformed, Message, ServiceOk, ServiceReply};
-use arc_api::{MessageId, ScaleSetId, Time};
+use arc_api::{Duration, MessageId, ScaleSetId, Time};
 
 use crate::error::{Why, refused};
 use crate::event::{EventType, ServiceEvent};
@@ -59,9 +59,10 @@ impl GitHub {
             set.capacity = capacity.map_or(absent, i64::from);
             if let Some(session) = &mut set.session {
                 session.poll = Some(ListenerPoll { number: ticket.number, last });
+                // With a poll open the idle time stands still, so there is no timer to set.
+                session.touch(Duration::MAX, now);
             }
         }
-        self.touch_session(id, now);
         self.holds.set(hold, Timer::Hold(id, ticket.number));
         self.pump(id, now);
         self.parked_or_answered(ticket)
@@ -93,12 +94,7 @@ impl GitHub {
             return false;
         }
         match ticket.owner {
-            Poller::Listener(id) => {
-                if let Some(session) = self.set_mut(id).and_then(|set| set.session.as_mut()) {
-                    session.poll = None;
-                }
-                self.touch_session(id, now);
-            }
+            Poller::Listener(id) => self.close_listener_poll(id, now),
             Poller::Runner(id) => self.close_runner_poll(id, now),
         }
         true
@@ -187,7 +183,7 @@ impl GitHub {
     }
 
     /// Writes an event into a scale set's log, as the message faults in force want it.
-    pub(crate) fn log(&mut self, id: ScaleSetId, event: JobEvent, delay: arc_api::Duration, now: Time) {
+    pub(crate) fn log(&mut self, id: ScaleSetId, event: JobEvent, delay: Duration, now: Time) {
         let Some(set) = self.set(id) else { return };
         let mut visible_at = now.after(self.tenant(set.tenant).profile.delivery_latency).after(delay);
         let mut copy_at = None;
@@ -224,7 +220,7 @@ impl GitHub {
     /// Logs what became of a job for one scale set.
     pub(crate) fn log_job(&mut self, id: ScaleSetId, job: arc_api::JobId, kind: JobEventKind, now: Time) {
         let Some(info) = self.job(job).map(|job| Arc::clone(&job.info)) else { return };
-        self.log(id, JobEvent { kind, job: info }, arc_api::Duration::ZERO, now);
+        self.log(id, JobEvent { kind, job: info }, Duration::ZERO, now);
     }
 
     fn expire_queue_token(&mut self, auth: &Auth) {
@@ -258,4 +254,4 @@ impl GitHub {
 }
 
 /// How long a reordered event waits for one to overtake it.
-const REORDER_AT_MOST: arc_api::Duration = arc_api::Duration::from_secs(60);
+const REORDER_AT_MOST: Duration = Duration::from_secs(60);

@@ -241,7 +241,7 @@ impl GitHub {
         }
         let (tenant, set) = self.subject(request);
         let path = tenant.map(|index| self.tenant(index).path.clone());
-        let set = set.and_then(|id| self.sets.get(id.0 as u64).cloned());
+        let set = set.and_then(|id| self.sets.share(id.0 as u64));
         let named = scale_set_name(&request.op);
         let keys = [LimitKey::Everybody, LimitKey::Tenant, LimitKey::Credential]
             .map(|key| self.limit_key(key, tenant, &request.auth));
@@ -296,7 +296,7 @@ impl GitHub {
         if self.faults.answers.is_empty() {
             return None;
         }
-        let set = self.sets.get(id.0 as u64).cloned();
+        let set = self.sets.share(id.0 as u64);
         let tenant = set.as_ref().map(|set| self.tenant(set.tenant).path.clone());
         let mut found = None;
         for (rule, fault) in &mut self.faults_mut().answers {

@@ -182,7 +182,7 @@ impl GitHub {
             job_faults: Default::default(),
             expiry: None,
         };
-        self.sets.insert(id.0 as u64, Arc::new(set));
+        self.sets.insert(id.0 as u64, set);
         self.tenant_mut(tenant).scale_sets.push(id);
         self.emit(ServiceEvent::ScaleSetCreated { scale_set: id, name: name.clone() });
         self.match_classes(id);

@@ -39,6 +39,12 @@ impl SessionState {
     pub fn is_polling(&self) -> bool {
         self.poll.is_some()
     }
+    pub(crate) fn touch(&mut self, ttl: Duration, now: Time) {
+        self.last_activity = now;
+        if !self.is_ghost {
+            self.deadline = if self.poll.is_some() { Time::NEVER } else { now.after(ttl) };
+        }
+    }
 }
 
 /// A parked E10.
@@ -67,11 +73,17 @@ impl GitHub {
     pub(crate) fn touch_session(&mut self, id: ScaleSetId, now: Time) {
         let ttl = self.session_ttl(id);
         let Some(session) = self.set_mut(id).and_then(|set| set.session.as_mut()) else { return };
-        session.last_activity = now;
-        if session.is_ghost {
-            return;
-        }
-        session.deadline = if session.poll.is_some() { Time::NEVER } else { now.after(ttl) };
+        session.touch(ttl, now);
+        let deadline = session.deadline;
+        self.timers.set(deadline, Timer::Session(id));
+    }
+
+    /// Takes the open poll off a session, which is idle from now on.
+    pub(crate) fn close_listener_poll(&mut self, id: ScaleSetId, now: Time) {
+        let ttl = self.session_ttl(id);
+        let Some(session) = self.set_mut(id).and_then(|set| set.session.as_mut()) else { return };
+        session.poll = None;
+        session.touch(ttl, now);
         let deadline = session.deadline;
         self.timers.set(deadline, Timer::Session(id));
     }

@@ -17,7 +17,7 @@ use crate::runners::Runner;
 use crate::scale_sets::ScaleSet;
 use crate::session::SessionState;
 use crate::settings::{Profile, Settings};
-use crate::table::Table;
+use crate::table::{Cells, Table};
 use crate::timer::{Timer, Timers};
 
 /// GitHub's Actions service for scale sets.
@@ -31,7 +31,7 @@ use crate::timer::{Timer, Timers};
 pub struct GitHub {
     pub(crate) settings: Arc<Settings>,
     pub(crate) tenants: Arc<Vec<Arc<Tenant>>>,
-    pub(crate) sets: Table<Arc<ScaleSet>>,
+    pub(crate) sets: Cells<ScaleSet>,
     pub(crate) runners: Table<Runner>,
     pub(crate) jobs: Table<Job>,
     pub(crate) tokens: Table<TokenRecord>,
@@ -126,7 +126,7 @@ impl GitHub {
         GitHub {
             settings: Arc::new(settings),
             tenants: Arc::new(Vec::new()),
-            sets: Table::new(),
+            sets: Cells::new(),
             runners: Table::new(),
             jobs: Table::new(),
             tokens: Table::new(),
@@ -343,11 +343,11 @@ impl GitHub {
     // Scale sets.
 
     pub(crate) fn set(&self, id: ScaleSetId) -> Option<&ScaleSet> {
-        self.sets.get(id.0 as u64).map(|set| &**set)
+        self.sets.get(id.0 as u64)
     }
 
     pub(crate) fn set_mut(&mut self, id: ScaleSetId) -> Option<&mut ScaleSet> {
-        self.sets.get_mut(id.0 as u64).map(Arc::make_mut)
+        self.sets.get_mut(id.0 as u64)
     }
 
     pub(crate) fn session_of(&self, id: ScaleSetId) -> Option<&SessionState> {

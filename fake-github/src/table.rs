@@ -74,6 +74,55 @@ impl<T: Clone> Table<T> {
     }
 }
 
+/// The same for few, large and often written entries: each is copied by itself, and reached in two steps.
+#[derive(Debug)]
+pub(crate) struct Cells<T> {
+    spine: Arc<Vec<Option<Arc<T>>>>,
+}
+
+impl<T> Clone for Cells<T> {
+    fn clone(&self) -> Self {
+        Cells { spine: Arc::clone(&self.spine) }
+    }
+}
+
+impl<T: Clone> Cells<T> {
+    pub(crate) fn new() -> Cells<T> {
+        Cells { spine: Arc::new(Vec::new()) }
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&T> {
+        self.spine.get(usize::try_from(id).ok()?)?.as_deref()
+    }
+
+    /// A reference that outlives later changes.
+    pub(crate) fn share(&self, id: u64) -> Option<Arc<T>> {
+        self.spine.get(usize::try_from(id).ok()?)?.clone()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        self.get(id)?;
+        Arc::make_mut(&mut self.spine).get_mut(id as usize)?.as_mut().map(Arc::make_mut)
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, value: T) {
+        let spine = Arc::make_mut(&mut self.spine);
+        if spine.len() <= id as usize {
+            spine.resize(id as usize + 1, None);
+        }
+        spine[id as usize] = Some(Arc::new(value));
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Arc<T>> {
+        self.get(id)?;
+        Arc::make_mut(&mut self.spine).get_mut(id as usize)?.take()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.spine.iter().flatten().map(|entry| &**entry)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +141,21 @@ mod tests {
         assert_eq!(a.iter().count(), 40);
         assert_eq!(b.iter().count(), 40);
         assert_eq!((b.get(3), b.get(41), a.get(41)), (None, Some(&410), None));
+    }
+
+    #[test]
+    fn cells_are_copied_one_by_one() {
+        let mut a = Cells::new();
+        a.insert(1, String::from("one"));
+        a.insert(3, String::from("three"));
+        let mut b = a.clone();
+        b.get_mut(3).expect("present").push('!');
+        assert_eq!((a.get(3).map(String::as_str), b.get(3).map(String::as_str)), (Some("three"), Some("three!")));
+        assert!(Arc::ptr_eq(&a.share(1).expect("present"), &b.share(1).expect("present")));
+        assert_eq!(
+            (b.remove(1).is_some(), b.remove(2).is_none(), b.iter().count(), a.iter().count()),
+            (true, true, 1, 2)
+        );
     }
 
     #[test]

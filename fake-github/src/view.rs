@@ -12,7 +12,7 @@ use crate::timer::Timer;
 impl GitHub {
     /// All scale sets by id.
     pub fn scale_sets(&self) -> impl Iterator<Item = &ScaleSet> {
-        self.sets.iter().map(|set| &**set)
+        self.sets.iter()
     }
     /// One scale set.
     pub fn scale_set(&self, id: ScaleSetId) -> Option<&ScaleSet> {
