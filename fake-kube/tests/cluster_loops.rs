@@ -44,8 +44,7 @@ fn cpu(n: &str) -> Resources {
 
 #[test]
 fn pods_that_fit_nowhere_say_why_and_are_bound_when_there_is_room() {
-    let mut settings = ClusterSettings::default();
-    settings.nodes = vec![
+    let nodes = vec![
         NodeSettings { cpu: "2".into(), ..NodeSettings::named("a") },
         NodeSettings {
             taints: vec![Taint { key: "k".into(), value: "v".into(), effect: "NoSchedule".into() }],
@@ -53,7 +52,7 @@ fn pods_that_fit_nowhere_say_why_and_are_bound_when_there_is_room() {
         },
         NodeSettings { pods: 0, ..NodeSettings::named("c") },
     ];
-    let mut rig = Rig::new(settings);
+    let mut rig = Rig::new(ClusterSettings { nodes, ..ClusterSettings::default() });
     rig.create(pod("first", &["c"], |s| s.containers[0].resources = cpu("1500m")));
     rig.secs(2);
     rig.create(pod("second", &["c"], |s| s.containers[0].resources = cpu("1")));

@@ -517,9 +517,8 @@ fn pressure_evicts_with_or_without_container_statuses() {
 
 #[test]
 fn a_node_that_is_full_refuses_what_was_put_on_it_by_name() {
-    let mut settings = ClusterSettings::default();
-    settings.nodes = vec![NodeSettings { cpu: "2".into(), ..NodeSettings::named("n") }];
-    let mut rig = Rig::new(settings);
+    let nodes = vec![NodeSettings { cpu: "2".into(), ..NodeSettings::named("n") }];
+    let mut rig = Rig::new(ClusterSettings { nodes, ..ClusterSettings::default() });
     let cpu = |n: &str| Resources { requests: [("cpu".into(), n.into())].into(), ..Resources::default() };
     rig.create(pod("a", &["c"], |s| s.containers[0].resources = cpu("1500m")));
     rig.secs(2);

@@ -65,7 +65,7 @@ impl PodWorker {
         }
     }
 
-    /// The phase. A terminal one is held back while anything still runs (§5.2, §5.4 item 3).
+    /// The phase. A terminal one is held back while anything still runs or may start (§5.2, §5.4 item 3).
     fn phase(&self, init: &[ContainerStatus], main: &[ContainerStatus]) -> PodPhase {
         let (init_containers, main_containers) = self.containers.split_at(self.inits);
         let computed = {
@@ -87,7 +87,7 @@ impl PodWorker {
             };
             phase(&list[..self.inits], &list[self.inits..], self.is_ended())
         };
-        if computed.is_terminal() && self.containers.iter().any(Container::is_alive) {
+        if computed.is_terminal() && !matches!(self.stage, Stage::Stopped { .. }) {
             match self.reported_phase() {
                 Some(held) if !held.is_terminal() => held,
                 _ => PodPhase::Running,

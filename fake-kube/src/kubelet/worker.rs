@@ -166,7 +166,7 @@ impl PodWorker {
         let stated = meta.deletion_grace_period_seconds.or(self.pod.spec.termination_grace_period_seconds);
         Duration::from_secs(stated.unwrap_or(30).max(0) as u64)
     }
-    fn spec_of(&self, index: usize) -> Option<&arc_api::pod::Container> {
+    pub(super) fn spec_of(&self, index: usize) -> Option<&arc_api::pod::Container> {
         spec_at(&self.pod, self.inits, index)
     }
     fn index(&self, container: &str) -> Option<usize> {
@@ -324,7 +324,7 @@ impl PodWorker {
     /// A Secret or ConfigMap that this pod may wait for has appeared or changed: the next try is made at its turn.
     pub fn poke(&mut self, cx: &Context<'_>) {
         if let Stage::Volumes { since, asked: false, retry_at } = &mut self.stage {
-            *retry_at = mount_try(*since, cx.now);
+            *retry_at = super::sync::mount_try(*since, cx.now);
         }
         for c in &mut self.containers {
             if is_config_blocked(c) && c.retry_at == Time::NEVER {
@@ -352,7 +352,7 @@ impl PodWorker {
             self.begin_stop(Cause::Evicted, grace, cx);
         }
     }
-    fn begin_stop(&mut self, cause: Cause, grace: Duration, cx: &mut Context<'_>) {
+    pub(super) fn begin_stop(&mut self, cause: Cause, grace: Duration, cx: &mut Context<'_>) {
         match &mut self.stage {
             Stage::Stopped { cause: was, delete_at } => {
                 *was = (*was).max(cause);
@@ -367,12 +367,11 @@ impl PodWorker {
                 }
                 return;
             }
-            Stage::Stopping(was) => {
-                *was = (*was).max(cause);
-                stop::shorten(&mut self.containers, cx.now.after(grace));
-            }
+            Stage::Stopping(was) => *was = (*was).max(cause),
             Stage::Volumes { .. } | Stage::Alive => self.stage = Stage::Stopping(cause),
         }
+        // Also what is being stopped already: for a failed probe, or with a longer grace.
+        stop::shorten(&mut self.containers, cx.now.after(grace));
         for i in 0..self.containers.len() {
             self.stop_at(i, grace, cx);
         }
@@ -423,107 +422,6 @@ impl PodWorker {
         self.statuses_hidden = hidden;
     }
 
-    /// Does everything that can be done now.
-    fn sync(&mut self, cx: &mut Context<'_>) {
-        self.synced_at = cx.now;
-        if let Stage::Volumes { since, asked: false, .. } = self.stage {
-            match needs::missing_volume(&self.pod.spec, &self.pod.metadata.namespace, cx.lookup) {
-                Some(message) => {
-                    if since == cx.now {
-                        cx.notes.push(("FailedMount", message));
-                    }
-                    self.stage = Stage::Volumes { since, asked: false, retry_at: Time::NEVER };
-                }
-                None => {
-                    self.stage = Stage::Volumes { since, asked: true, retry_at: Time::NEVER };
-                    cx.effects.push(NodeEffect::PrepareVolumes { node: self.node.clone(), pod: self.pod.clone() });
-                }
-            }
-        }
-        if self.stage == Stage::Alive {
-            self.run_containers(cx);
-        }
-        let uid = self.uid();
-        let died = stop::advance(&mut self.containers, uid, cx.now, cx.effects);
-        if let Stage::Stopping(cause) = self.stage
-            && !self.containers.iter().any(Container::is_alive)
-        {
-            let delete = cause == Cause::Deleted;
-            let delete_at = if delete { cx.now.after(cx.settings.teardown) } else { Time::NEVER };
-            self.stage = Stage::Stopped { cause, delete_at };
-            cx.effects.push(NodeEffect::Forget { pod: uid });
-        } else if died && self.stage == Stage::Alive {
-            // A container that was taken for dead may have to start again.
-            self.run_containers(cx);
-        }
-    }
-
-    fn run_containers(&mut self, cx: &mut Context<'_>) {
-        let mut passed = 0;
-        let mut failed = false;
-        for i in 0..self.inits {
-            let c = &self.containers[i];
-            // Once the pod is initialized only sidecars are kept up; ordinary init containers are history.
-            if c.wants_start() && !(self.initialized && c.kind == ContainerKind::Init) {
-                self.start(i, cx);
-            }
-            let c = &self.containers[i];
-            let through = match c.kind {
-                ContainerKind::Sidecar => c.is_started() || self.initialized,
-                _ => c.passed,
-            };
-            if through {
-                passed += 1;
-            } else {
-                failed = c.is_over();
-                break;
-            }
-        }
-        self.initialized |= passed == self.inits;
-        if self.initialized {
-            for i in self.inits..self.containers.len() {
-                if self.containers[i].wants_start() {
-                    self.start(i, cx);
-                }
-                // A postStart hook holds back the containers after it: the kubelet starts them one by one.
-                let c = &self.containers[i];
-                let has_hook =
-                    self.spec_of(i).and_then(|c| c.lifecycle.as_ref()).is_some_and(|l| l.post_start.is_some());
-                if has_hook && matches!(c.run, Run::Starting { .. } | Run::Hooking { .. }) {
-                    break;
-                }
-            }
-        }
-        if failed || self.containers[self.inits..].iter().all(Container::is_over) {
-            self.begin_stop(Cause::Completed, self.grace(), cx);
-        }
-    }
-
-    /// Starts a container if its time has come.
-    fn start(&mut self, i: usize, cx: &mut Context<'_>) {
-        let c = &self.containers[i];
-        if c.retry_at > cx.now || c.stopping.is_some() {
-            return;
-        }
-        let Some(spec) = spec_at(&self.pod, self.inits, i) else { return };
-        if let Some(message) = needs::missing_env(spec, &self.pod.metadata.namespace, cx.lookup) {
-            if !is_config_blocked(&self.containers[i]) {
-                cx.notes.push(("Failed", arc_api::format_smolstr!("Error: {message}")));
-            }
-            // Nothing to look at until one of the objects changes: see `poke`.
-            block_on_config(&mut self.containers[i], message, Time::NEVER);
-            return;
-        }
-        let attempt = self.containers[i].begin_start();
-        cx.effects.push(NodeEffect::StartContainer {
-            node: self.node.clone(),
-            pod: self.pod.clone(),
-            container: self.containers[i].name.clone(),
-            kind: self.containers[i].kind,
-            attempt,
-        });
-    }
-
     /// The phase that the last report gave.
     pub fn reported_phase(&self) -> Option<PodPhase> {
         self.reported.as_ref().map(|s| s.phase)
@@ -545,39 +443,15 @@ impl PodWorker {
     }
 }
 
-fn spec_at(pod: &Pod, inits: usize, index: usize) -> Option<&arc_api::pod::Container> {
+pub(super) fn spec_at(pod: &Pod, inits: usize, index: usize) -> Option<&arc_api::pod::Container> {
     if index < inits { pod.spec.init_containers.get(index) } else { pod.spec.containers.get(index - inits) }
 }
 
-fn is_config_blocked(c: &Container) -> bool {
+pub(super) fn is_config_blocked(c: &Container) -> bool {
     matches!(&c.run, Run::Waiting { reason, .. } if reason == "CreateContainerConfigError")
 }
 
-fn block_on_config(c: &mut Container, message: Str, retry_at: Time) {
+pub(super) fn block_on_config(c: &mut Container, message: Str, retry_at: Time) {
     c.run = Run::Waiting { reason: Str::new_static("CreateContainerConfigError"), message };
     c.retry_at = retry_at;
-}
-
-/// The first mount try at or after `now`: 0.5 s after the first, then doubling up to 2 min 2 s.
-///
-/// Source: pkg/util/goroutinemap/exponentialbackoff (500 ms, factor 2, 2 min 2 s).
-fn mount_try(since: Time, now: Time) -> Time {
-    let (mut at, mut wait) = (since, Duration::from_millis(500));
-    while at < now || at == since {
-        at = at.after(wait);
-        wait = (wait * 2).min(Duration::from_secs(122));
-    }
-    at
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mounts_are_tried_at_doubling_distances() {
-        let tries: Vec<u64> =
-            [0, 400, 600, 1_600, 4_000].map(|ms| mount_try(Time::ZERO, Time::from_millis(ms)).0 / 1000).into();
-        assert_eq!(tries, [500, 500, 1_500, 3_500, 7_500]);
-    }
 }

@@ -23,8 +23,8 @@ const HASH_LABEL: Str = Str::new_static("pod-template-hash");
 /// Delays of the Deployment controller.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeploymentSettings {
-    /// From a change to the reaction (recorded: d_seed_overlap-from-0.9.0, 2.0 s from Ready to the SIGTERM there, two
-    /// controllers in a row and a slow kubelet included; c_graceful: below 0.1 s each).
+    /// From a change to the reaction (recorded: d_seed_overlap-from-0.9.0, below 0.1 s beside the 2 s that its kubelet
+    /// was told to wait with the SIGTERM).
     pub delay: Duration,
     /// First and longest pause after a refused creation (client-go's default rate limiter: 5 ms to 1000 s).
     pub backoff: (Duration, Duration),
