@@ -14,7 +14,7 @@ pub use crate::delete::PendingDelete;
 pub use crate::settings::ApiSettings;
 use crate::status::{self, Refusal};
 use crate::store::Store;
-use crate::{crds::Served, rbac::Grants, tokens};
+use crate::{crds::Served, parts, rbac::Grants, tokens};
 
 /// One cluster's API server with its store. Cloning is cheap: everything large is shared until it is written.
 #[derive(Clone, Debug)]
@@ -43,6 +43,9 @@ impl ApiServer {
         if let Some(kind) = request.kind()
             && !self.served.is_served(kind)
         {
+            return Err(status::not_served());
+        }
+        if request.subresource() == Some("status") && request.kind().is_some_and(|k| !parts::has_status(k)) {
             return Err(status::not_served());
         }
         match request {

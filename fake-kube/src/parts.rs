@@ -6,8 +6,27 @@ use std::sync::Arc;
 
 use arc_api::crd::ErsSpec;
 use arc_api::kube::Sub;
-use arc_api::{Meta, Object};
+use arc_api::{Kind, Meta, Object};
 use serde_json::{Map, Value};
+
+/// Whether the kind has the subresource `status`.
+pub(crate) const fn has_status(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AutoscalingRunnerSet
+            | Kind::AutoscalingListener
+            | Kind::EphemeralRunnerSet
+            | Kind::EphemeralRunner
+            | Kind::Pod
+            | Kind::Namespace
+            | Kind::Node
+            | Kind::ResourceQuota
+            | Kind::Deployment
+            | Kind::PersistentVolumeClaim
+            | Kind::CustomResourceDefinition
+            | Kind::AdmissionPolicy
+    )
+}
 
 /// Puts back what a write of `sub` may not touch: the status for a write of the object, everything else for a write of the
 /// status. Without an old object (a creation) the status is emptied.

@@ -61,6 +61,15 @@ impl ApiServer {
     ) -> KubeReply {
         let kind = old.kind();
         let name = &old.meta().name;
+        if !value.is_object() {
+            return Err(not_applicable("the patch is not an object"));
+        }
+        let uid = value.get("metadata").and_then(|m| m.get("uid")).and_then(|u| u.as_str());
+        if let Some(uid) = uid.filter(|u| !u.is_empty() && u.parse() != Ok(old.meta().uid)) {
+            let mut problems = Problems::default();
+            problems.add("metadata.uid", format_smolstr!("Invalid value: \"{uid}\": field is immutable"));
+            return Err(problems.status(&kind.qualified(), name));
+        }
         let mut wire = json::to_json(old);
         json::merge(&mut wire, value);
         let typed = Patch { body: Body::None, ..patch.clone() };
@@ -72,11 +81,7 @@ impl ApiServer {
                 problems.add("patch", format_smolstr!("Invalid value: {why}"));
                 return Err(problems.status(&kind.qualified(), name));
             }
-            Err(why) => {
-                let version = kind.version();
-                let text = format_smolstr!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}");
-                return refuse(Reason::BadRequest, text);
-            }
+            Err(why) => return Err(not_applicable(&why)),
         };
         let asked = new.meta();
         if asked.resource_version != old.meta().resource_version {
@@ -88,13 +93,15 @@ impl ApiServer {
                 format_smolstr!("the name of the object ({}) does not match the name on the URL ({name})", asked.name),
             );
         }
-        if asked.uid != old.meta().uid {
-            let mut problems = Problems::default();
-            problems.add("metadata.uid", format_smolstr!("Invalid value: \"{}\": field is immutable", asked.uid));
-            return Err(problems.status(&kind.qualified(), name));
-        }
         self.write(who, old, new, sub, now)
     }
+}
+
+/// 422 of a patch whose result is no object of the kind.
+fn not_applicable(why: &str) -> status::Refusal {
+    let mut problems = Problems::default();
+    problems.add("patch", format_smolstr!("Invalid value: {why}"));
+    problems.status("", "")
 }
 
 fn patched_map(old: &Labels, entries: &[(Str, Option<Str>)]) -> Option<Labels> {

@@ -3,7 +3,7 @@
 //!
 //! Source: kubernetes-api.md §4.2, §4.3; pkg/apis/core/validation/validation.go; golden pod-validation. The order of problems is
 //! the order of the real validation: volumes, containers, init containers, restart policy.
-//! Differs: ports, host aliases, affinity and other members that are kept as JSON are not judged.
+//! Differs: host aliases, affinity, port names and other members that are kept as JSON are not judged.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +30,15 @@ const FIELD_PATHS: [&str; 11] = [
     "status.podIP",
     "status.podIPs",
 ];
+
+/// From here on the text says which limit a request exceeds; 1.20 does not, 1.34 does, the version in between is a guess.
+const NAMES_LIMIT_SINCE: u32 = 27;
+
+type Rest = Option<Arc<serde_json::Map<String, serde_json::Value>>>;
+
+fn text_member<'a>(rest: &'a Rest, member: &str) -> Option<&'a str> {
+    rest.as_ref()?.get(member)?.as_str()
+}
 
 /// Adds the problems of a new pod.
 pub(crate) fn pod(pod: &Pod, settings: &ApiSettings, problems: &mut Problems) {
@@ -61,6 +70,17 @@ pub(crate) fn pod(pod: &Pod, settings: &ApiSettings, problems: &mut Problems) {
     if !matches!(spec.restart_policy.as_str(), "Always" | "OnFailure" | "Never") {
         let text = "supported values: \"Always\", \"OnFailure\", \"Never\"";
         problems.add("spec.restartPolicy", format_smolstr!("Unsupported value: \"{}\": {text}", spec.restart_policy));
+    }
+    if let Some(policy) = text_member(&spec.rest, "dnsPolicy")
+        && !matches!(policy, "ClusterFirstWithHostNet" | "ClusterFirst" | "Default" | "None")
+    {
+        let text = "supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\"";
+        problems.add("spec.dnsPolicy", format_smolstr!("Unsupported value: \"{policy}\": {text}"));
+    }
+    let deadline = spec.rest.as_ref().and_then(|r| r.get("activeDeadlineSeconds")?.as_i64());
+    if let Some(seconds) = deadline.filter(|s| !(1..=i64::from(i32::MAX)).contains(s)) {
+        let text = format_smolstr!("Invalid value: {seconds}: must be between 1 and 2147483647, inclusive");
+        problems.add("spec.activeDeadlineSeconds", text);
     }
     if let Some(node) = &pod.node_name
         && !names::is_subdomain(node)
@@ -157,12 +177,38 @@ fn common(at: Place, container: &Container, spec: &PodSpec, settings: &ApiSettin
             problems.add(at.field("volumeMounts.subPath"), text);
         }
     }
-    resources(at, &container.resources, problems);
+    ports(at, container, spec, problems);
+    if let Some(policy) = text_member(&container.rest, "imagePullPolicy")
+        && !matches!(policy, "Always" | "IfNotPresent" | "Never")
+    {
+        let text = "supported values: \"Always\", \"IfNotPresent\", \"Never\"";
+        problems.add(at.field("imagePullPolicy"), format_smolstr!("Unsupported value: \"{policy}\": {text}"));
+    }
+    resources(at, &container.resources, settings, problems);
     if let Some(context) = &container.security_context {
         let denied = context.rest.as_ref().and_then(|r| r.get("allowPrivilegeEscalation")?.as_bool()) == Some(false);
         if context.privileged && denied {
             let text = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
             problems.add(at.field("securityContext"), format_smolstr!("Invalid value: privileged: {text}"));
+        }
+    }
+}
+
+fn ports(at: Place, container: &Container, spec: &PodSpec, problems: &mut Problems) {
+    let list = container.rest.as_ref().and_then(|r| r.get("ports")?.as_array());
+    for (i, port) in list.into_iter().flatten().enumerate() {
+        let field = at.field(&format!("ports[{i}].containerPort"));
+        let number = |member: &str| port.get(member).and_then(serde_json::Value::as_i64).unwrap_or(0);
+        match (number("containerPort"), number("hostPort")) {
+            (0, _) => problems.add(field, "Required value"),
+            (n, _) if !(1..=65535).contains(&n) => {
+                problems.add(field, format_smolstr!("Invalid value: {n}: must be between 1 and 65535, inclusive"));
+            }
+            (n, host) if spec.host_network && host != 0 && host != n => {
+                let text = format_smolstr!("Invalid value: {n}: must match `hostPort` when `hostNetwork` is true");
+                problems.add(field, text);
+            }
+            _ => {}
         }
     }
 }
@@ -196,7 +242,7 @@ fn environment(at: Place, container: &Container, settings: &ApiSettings, problem
 }
 
 /// Malformed quantities are refused while the body is decoded; what arrives here is a quantity or was never JSON.
-fn resources(at: Place, resources: &Resources, problems: &mut Problems) {
+fn resources(at: Place, resources: &Resources, settings: &ApiSettings, problems: &mut Problems) {
     for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
         for (name, text) in amounts {
             let Some(amount) = Quantity::parse(text) else {
@@ -215,9 +261,10 @@ fn resources(at: Place, resources: &Resources, problems: &mut Problems) {
             if let Some(limit) = limit
                 && Quantity::parse(limit).is_some_and(|l| amount > l)
             {
-                let text = format_smolstr!(
-                    "Invalid value: \"{amount}\": must be less than or equal to {name} limit of {limit}"
-                );
+                let of =
+                    if settings.minor >= NAMES_LIMIT_SINCE { format_smolstr!(" of {limit}") } else { Str::default() };
+                let text =
+                    format_smolstr!("Invalid value: \"{amount}\": must be less than or equal to {name} limit{of}");
                 problems.add(at.field("resources.requests"), text);
             }
         }

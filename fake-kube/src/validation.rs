@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arc_api::core::{ResourceQuota, Secret};
+use arc_api::core::{ConfigMap, ResourceQuota, Secret};
 use arc_api::{Kind, Meta, Object, Str, format_smolstr};
 
 use crate::delete::{FOREGROUND, ORPHAN};
@@ -33,6 +33,10 @@ pub(crate) fn new_object(object: &Object, settings: &ApiSettings) -> Result<(), 
     metadata(kind, None, meta, settings, &mut problems);
     match object {
         Object::Pod(pod) => pod_validation::pod(pod, settings, &mut problems),
+        Object::AutoscalingRunnerSet(set) => bounds(set.spec.min_runners, set.spec.max_runners, &mut problems),
+        Object::AutoscalingListener(listener) => {
+            bounds(Some(listener.spec.min_runners), Some(listener.spec.max_runners), &mut problems);
+        }
         Object::ConfigMap(map) => config_keys(map.data.keys(), &mut problems),
         Object::Secret(secret) => config_keys(secret.data.keys(), &mut problems),
         Object::ResourceQuota(quota) => hard_limits(quota, &mut problems),
@@ -50,6 +54,10 @@ pub(crate) fn change(old: &Object, new: &Object, settings: &ApiSettings) -> Resu
     new_finalizers(before, after, &mut problems);
     match (old, new) {
         (Object::Secret(o), Object::Secret(n)) => secret_change(o, n, &mut problems),
+        (Object::ConfigMap(o), Object::ConfigMap(n)) => config_map_change(o, n, &mut problems),
+        (Object::AutoscalingRunnerSet(_), Object::AutoscalingRunnerSet(n)) => {
+            bounds(n.spec.min_runners, n.spec.max_runners, &mut problems)
+        }
         (Object::RoleBinding(o), Object::RoleBinding(n)) if o.role_ref != n.role_ref => {
             role_ref(&n.role_ref.name, &mut problems)
         }
@@ -221,6 +229,29 @@ fn secret_change(old: &Secret, new: &Secret, problems: &mut Problems) {
         }
         if old.data != new.data {
             problems.add("data", "Forbidden: field is immutable when `immutable` is set");
+        }
+    }
+}
+
+/// `immutable` of a ConfigMap has no typed member.
+fn config_map_change(old: &ConfigMap, new: &ConfigMap, problems: &mut Problems) {
+    let frozen = |map: &ConfigMap| map.metadata.rest.as_ref().is_some_and(|r| r.get("immutable") == Some(&true.into()));
+    if frozen(old) {
+        if !frozen(new) {
+            problems.add("immutable", "Forbidden: field is immutable when `immutable` is set");
+        }
+        if old.data != new.data {
+            problems.add("data", "Forbidden: field is immutable when `immutable` is set");
+        }
+    }
+}
+
+/// The minimum that the shipped definitions state (golden arc-ars-negative-min, arc-listener-negative).
+fn bounds(min: Option<i32>, max: Option<i32>, problems: &mut Problems) {
+    for (field, value) in [("spec.maxRunners", max), ("spec.minRunners", min)] {
+        if let Some(value) = value.filter(|v| *v < 0) {
+            let text = format_smolstr!("Invalid value: {value}: {field} in body should be greater than or equal to 0");
+            problems.add(field, text);
         }
     }
 }

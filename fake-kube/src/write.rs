@@ -17,6 +17,10 @@ use crate::prune;
 use crate::status::{self, Problems, refuse};
 use crate::validation;
 
+/// The type of a Secret that states none.
+const OPAQUE: Str = Str::new_static("Opaque");
+/// 1.20 prints the missing version as `0x0`, 1.36 as `0`; where it changed in between is a guess.
+const ZERO_IS_DECIMAL_SINCE: u32 = 26;
 /// The longest base of a generated name (63 − 5).
 const GENERATED_BASE_MAX: usize = 58;
 
@@ -78,6 +82,11 @@ impl ApiServer {
         without_duplicate_owners(meta);
         keep_other_part(object, None, Sub::Main);
         namespaces::prepare(object);
+        if let Object::Secret(secret) = object
+            && secret.type_.is_empty()
+        {
+            Arc::make_mut(secret).type_ = OPAQUE;
+        }
     }
 
     /// Draws a free name: eight tries from 1.31 on, one before.
@@ -104,14 +113,18 @@ impl ApiServer {
         let key = submitted.key();
         let Some(old) = self.store.get(kind, &key).cloned() else {
             if kind == Kind::Lease && sub == Sub::Main {
-                return self.create(who, submitted, now);
+                let mut fresh = submitted.clone();
+                fresh.meta_mut().resource_version = 0;
+                return self.create(who, &fresh, now);
             }
             return Err(status::not_found(kind, &key.name));
         };
         let version = submitted.meta().resource_version;
         if version == 0 && (kind.is_custom() || kind == Kind::Lease) {
             let mut problems = Problems::default();
-            problems.add("metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+            let zero = if self.settings.minor < ZERO_IS_DECIMAL_SINCE { "0x0" } else { "0" };
+            let text = format_smolstr!("Invalid value: {zero}: must be specified for an update");
+            problems.add("metadata.resourceVersion", text);
             return Err(problems.status(&kind.resource(), &key.name));
         }
         if version != 0 && version != old.meta().resource_version {
@@ -135,6 +148,14 @@ impl ApiServer {
 
     /// Stores `new` in place of `old`, as PUT and JSON patches do in the end.
     pub(crate) fn write(&mut self, who: &Identity, old: &Object, mut new: Object, sub: Sub, now: Time) -> KubeReply {
+        if let Some(asked) = new.meta().deletion_timestamp
+            && !old.meta().is_deleting()
+        {
+            let mut problems = Problems::default();
+            let text = asked.to_rfc3339().replace('T', " ").replace('Z', " +0000 UTC");
+            problems.add("metadata.deletionTimestamp", format_smolstr!("Invalid value: {text}: field is immutable"));
+            return Err(problems.status(&old.kind().qualified(), &old.meta().name));
+        }
         keep_other_part(&mut new, Some(old), sub);
         keep_system_fields(&mut new, old);
         if new.meta().owner_references.len() > 1 {

@@ -95,12 +95,13 @@ pub struct Condition {
     pub message: Str,
 }
 
-mod condition_status {
+/// `"True"` or anything else.
+pub(crate) mod condition_status {
     use serde::{Deserialize, Deserializer, Serializer};
-    pub(super) fn serialize<S: Serializer>(on: &bool, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(on: &bool, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(if *on { "True" } else { "False" })
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
         Ok(<std::borrow::Cow<'de, str>>::deserialize(d)? == "True")
     }
 }

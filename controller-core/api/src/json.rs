@@ -3,12 +3,14 @@
 //! What a typed struct has no field for goes into [`Meta::rest`](crate::Meta::rest) (the structural difference between the
 //! submitted JSON and what the typed object renders to) and is merged back by [`to_json`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::object::{Kind, Object, Resource};
+use crate::{Str, format_smolstr, wire};
 
 /// For `#[serde(flatten)]` members that hold what is not modelled: `None` when nothing is left over.
 pub fn rest<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Arc<Map<String, Value>>>, D::Error> {
@@ -33,6 +35,16 @@ pub fn merge(target: &mut Value, patch: &Value) {
             merge(target.entry(key.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+/// Quantities by name; numbers are accepted as YAML authors write them, e.g. `cpu: 1`.
+pub fn quantities<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Str, Str>, D::Error> {
+    let text = |(name, value): (Str, Value)| match value {
+        Value::String(text) => Ok((name, text.into())),
+        Value::Number(n) => Ok((name, format_smolstr!("{n}"))),
+        other => Err(serde::de::Error::custom(format!("`{other}` is not a quantity"))),
+    };
+    BTreeMap::<Str, Value>::deserialize(d)?.into_iter().map(text).collect()
 }
 
 /// What is in `whole` and not in `part`: `None` when `part` says it all. Lists are compared as wholes.
@@ -125,6 +137,7 @@ fn typed_json(object: &Object) -> Value {
     {
         value["spec"]["nodeName"] = Value::from(node.as_str());
     }
+    wire::to_wire(kind, &mut value);
     value
 }
 
@@ -133,7 +146,9 @@ fn typed_json(object: &Object) -> Value {
 /// # Errors
 /// A sentence naming the member that has the wrong type.
 pub fn from_json(kind: Kind, value: &Value) -> Result<Object, String> {
-    let mut object = by_kind!(kind, read, value)?;
+    let value = &wire::submitted(kind, value)?;
+    let flat = &wire::to_flat(kind, value);
+    let mut object = by_kind!(kind, read, flat)?;
     if let Object::Pod(pod) = &mut object
         && let Some(node) = value["spec"]["nodeName"].as_str()
     {

@@ -18,6 +18,7 @@ pub mod object;
 pub mod pod;
 pub mod service;
 pub mod time;
+pub mod wire;
 
 pub use ids::*;
 pub use meta::{Labels, Meta, OwnerRef};

@@ -320,10 +320,10 @@ pub struct ClaimRef {
 #[serde(default)]
 pub struct Resources {
     /// Requests.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::json::quantities")]
     pub requests: BTreeMap<Str, Str>,
     /// Limits.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::json::quantities")]
     pub limits: BTreeMap<Str, Str>,
 }
 
@@ -521,6 +521,7 @@ pub struct PodCondition {
     #[serde(rename = "type")]
     pub type_: PodConditionType,
     /// True or False.
+    #[serde(with = "crate::crd::condition_status")]
     pub status: bool,
     /// Reason.
     #[serde(default, skip_serializing_if = "Str::is_empty")]
