@@ -229,8 +229,8 @@ impl Cluster {
         }
         let version = self.api.resource_version();
         if version != self.seen {
+            // The engine reads the same log and trims it when it has seen it too ([`ApiServer::trim_log`]).
             self.seen = version;
-            self.api.trim_log(version);
         }
     }
 

@@ -267,7 +267,12 @@ impl World {
 
     /// The release whose listener program a pod's image holds.
     pub(crate) fn listener_behaviour(&mut self, site: SiteId, pod: &Arc<Pod>) -> Arc<Behaviour> {
-        let image = pod.spec.container("listener").map(|c| c.image.clone()).unwrap_or_default();
+        let image = pod
+            .spec
+            .container("listener")
+            .or(pod.spec.container("autoscaler"))
+            .map(|c| c.image.clone())
+            .unwrap_or_default();
         let release =
             image.rsplit_once(':').and_then(|(_, tag)| tag.parse().ok()).unwrap_or_else(|| self.plan.release());
         self.behaviour(site, release, "")

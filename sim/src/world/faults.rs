@@ -376,7 +376,7 @@ impl World {
         let is = match target {
             PodTarget::Any => true,
             PodTarget::Runner => pod.spec.container("runner").is_some(),
-            PodTarget::Listener => pod.spec.container("listener").is_some(),
+            PodTarget::Listener => pod.spec.container("listener").or(pod.spec.container("autoscaler")).is_some(),
             PodTarget::Controller => pod.spec.container("manager").is_some(),
             PodTarget::Workflow => pod.spec.container("job").is_some(),
         };

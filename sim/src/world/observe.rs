@@ -328,7 +328,7 @@ impl World {
             }
             Check::Deleting(uid) => {
                 let object = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid));
-                let Some(object) = object else { return true };
+                let Some(object) = object else { return false };
                 let name = object.meta().label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
                 ledger.sets.iter().any(|((_, key), s)| {
                     (key.name == name || key.name == object.meta().name)

@@ -390,7 +390,7 @@ impl World {
                     .filter(|p| match d.target {
                         PodTarget::Any => true,
                         PodTarget::Runner => p.spec.container("runner").is_some(),
-                        PodTarget::Listener => p.spec.container("listener").is_some(),
+                        PodTarget::Listener => p.spec.container("listener").or(p.spec.container("autoscaler")).is_some(),
                         PodTarget::Controller => p.spec.container("manager").is_some(),
                         PodTarget::Workflow => p.spec.container("job").is_some(),
                     })

@@ -249,7 +249,7 @@ impl World {
                 let config = self.manager_config(site, pod)?;
                 Ok((Machine::Manager(Box::new(Manager::new(config))), Role::Controller))
             }
-            ("listener", ContainerKind::Main) => {
+            ("listener" | "autoscaler", ContainerKind::Main) => {
                 let listener = self.listener(site, pod)?;
                 Ok((Machine::Listener(Box::new(listener)), Role::Listener))
             }
