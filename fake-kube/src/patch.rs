@@ -14,6 +14,7 @@ use arc_api::pod::Pod;
 use arc_api::{Kind, Labels, Meta, Object, Str, Time, format_smolstr, json};
 
 use crate::api::ApiServer;
+use crate::prune;
 use crate::status::{self, Problems, refuse};
 
 impl ApiServer {
@@ -72,6 +73,15 @@ impl ApiServer {
         }
         let mut wire = json::to_json(old);
         json::merge(&mut wire, value);
+        let schema = self.served.schema(kind);
+        if kind == Kind::EphemeralRunnerSet
+            && schema.is_some_and(prune::requires_patch_id)
+            && wire["spec"]["patchID"].is_null()
+        {
+            let mut problems = Problems::default();
+            problems.add("spec.patchID", "Required value");
+            return Err(problems.status(&kind.qualified(), name));
+        }
         let typed = Patch { body: Body::None, ..patch.clone() };
         json::merge(&mut wire, &typed.to_json());
         let new = match json::from_json(kind, &wire) {

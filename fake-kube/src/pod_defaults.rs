@@ -23,7 +23,7 @@ fn drops_policy(policy: &str, init: bool, settings: &ApiSettings) -> bool {
         ..=27 => true,
         28 => init,
         29..=33 => false,
-        _ => !settings.container_restart_rules && !(init && policy == "Always"),
+        _ => !(settings.container_restart_rules || init && policy == "Always"),
     }
 }
 

@@ -27,6 +27,11 @@ const fn is_corrected(schema: SchemaVersion) -> bool {
     schema.0 == u32::MAX
 }
 
+/// Whether `spec.patchID` is a required member.
+pub(crate) fn requires_patch_id(schema: SchemaVersion) -> bool {
+    schema >= PATCH_ID
+}
+
 /// Members that stand where no schema has them, inside the probes of a pod template.
 pub(crate) fn misplaced_members(object: &mut Object) {
     let template = match object {

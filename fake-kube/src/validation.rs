@@ -71,8 +71,11 @@ pub(crate) fn change(old: &Object, new: &Object, settings: &ApiSettings) -> Resu
     problems.check(kind, &after.name)
 }
 
+type Predicate = fn(&str) -> bool;
+type Judge = fn(&str) -> names::Faults;
+
 fn name_of(kind: Kind, meta: &Meta, problems: &mut Problems) {
-    let (fine, judge): (fn(&str) -> bool, fn(&str) -> names::Faults) = match kind {
+    let (fine, judge): (Predicate, Judge) = match kind {
         Kind::Namespace => (names::is_label_name, names::label),
         Kind::Role | Kind::RoleBinding | Kind::ClusterRole | Kind::ClusterRoleBinding => {
             (|name| names::path_segment(name).is_empty(), names::path_segment)

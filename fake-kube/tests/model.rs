@@ -256,7 +256,10 @@ fn request(s: &Fixture, reference: &Reference, op: &Op) -> KubeRequest {
     }
 }
 
-fn known(s: &Fixture, kind: Kind) -> BTreeMap<Str, (u64, i64, u8, u8, Vec<Str>, bool)> {
+/// Version, generation, value, status, finalizers, deleting.
+type Facts = (u64, i64, u8, u8, Vec<Str>, bool);
+
+fn known(s: &Fixture, kind: Kind) -> BTreeMap<Str, Facts> {
     let status = |o: &Object| o.get::<EphemeralRunnerSet>().map_or(0, |e| e.status.current_replicas as u8);
     s.api
         .in_namespace(kind, NS)

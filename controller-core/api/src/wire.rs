@@ -197,7 +197,7 @@ pub fn encode(bytes: &[u8]) -> String {
 pub fn decode(text: &str) -> Result<Vec<u8>, String> {
     let body = text.trim_end_matches('=');
     let wrong = |at: usize| format!("illegal base64 data at input byte {at}");
-    if text.len() % 4 != 0 || text.len() - body.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
         return Err(wrong(body.len()));
     }
     let (mut out, mut word, mut bits) = (Vec::with_capacity(body.len() * 3 / 4), 0u32, 0);

@@ -58,7 +58,7 @@ fn named(what: &str, names: &[&str]) -> String {
     if names.len() == 1 { format!("{what} {list}") } else { format!("{what}s {list}") }
 }
 
-fn failing<'a>(pod: &'a Pod, wrong: impl Fn(&Container) -> bool) -> Vec<&'a str> {
+fn failing(pod: &Pod, wrong: impl Fn(&Container) -> bool) -> Vec<&str> {
     all(pod).filter(|c| wrong(c)).map(|c| c.name.as_str()).collect()
 }
 
