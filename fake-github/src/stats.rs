@@ -134,6 +134,10 @@ impl GitHub {
         }
         for job in self.jobs.iter() {
             let waits = self.classes[job.class as usize].waiting.contains(&job.id);
+            let is_offered = self.scale_sets().any(|set| set.offered.contains(&job.id));
+            if is_offered != (job.state == JobState::Available) {
+                return Err(format!("job {} is {:?} and offered: {is_offered}", job.id, job.state));
+            }
             if waits != matches!(job.state, JobState::Queued | JobState::Available) {
                 return Err(format!("job {} is {:?} and waiting: {waits}", job.id, job.state));
             }

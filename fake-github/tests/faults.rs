@@ -279,6 +279,7 @@ fn reads_can_show_the_past() {
     w.admin(Op::RemoveRunner(id)).expect("the busy flag is late");
     assert_eq!(w.stats(set).total_registered_runners, 0);
     assert!(w.github.runner(id).is_some_and(|runner| !runner.is_registered && runner.is_busy()));
+    assert_eq!((w.stats(set).total_busy_runners, w.github.audit()), (0, Ok(())));
     w.call(Auth::Runner(token), Op::RunnerRenew).expect("jobs have tokens of their own");
     let gone = "The runner registration was not found.";
     check_refused(w.runner_poll(token), 404, Exception::RunnerNotFound, gone);
@@ -330,6 +331,12 @@ fn jobs_can_be_wronged() {
     w.github.fault_job(long, JobFault::PrematureCompleted, w.now);
     assert_eq!((w.stats(set).total_busy_runners, w.stats(set).total_idle_runners), (0, 1));
     assert_eq!(w.call(Auth::Runner(token), Op::RunnerRenew), Ok(ServiceOk::Done), "its lease is good");
+    let other = w.job("linux");
+    let Outcome::Parked(_) = w.poll(held, i64::MAX, 99) else { panic!() };
+    let Outcome::Parked(_) = w.runner(token, Op::RunnerPoll) else { panic!("it has had its one job") };
+    w.wait(5.0);
+    assert_eq!(w.github.job(other).map(|job| job.state), Some(JobState::Assigned));
+    w.github.cancel_job(other, w.now);
     w.events();
     assert_eq!(w.call(Auth::Runner(token), Op::RunnerComplete(JobResult::Succeeded)), Ok(ServiceOk::Done));
     let late = ServiceEvent::JobEndedLate { job: long, runner: id, result: JobResult::Succeeded };

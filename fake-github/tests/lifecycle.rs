@@ -55,7 +55,9 @@ fn a_poll_in_flight_keeps_the_session_and_every_e8_and_e11_extends_it() {
     w.github.tune(None, |profile| profile.poll_hold = Duration::from_secs(300));
     let held = w.listen(set);
     let Outcome::Parked(ticket) = w.poll(held, 0, 5) else { panic!() };
-    w.wait(299.0);
+    w.wait(100.0);
+    w.delete_message(held, MessageId(1)).expect("alive");
+    w.wait(199.0);
     assert!(w.github.session(set).is_some_and(|session| session.is_polling()));
     assert_eq!(w.await_ticket(ticket), Ok(ServiceOk::Nothing));
     w.wait(80.0);
@@ -347,9 +349,14 @@ fn cancellation_ends_a_job_in_every_state() {
     assert_eq!(w.github.job(running).map(|job| job.state), Some(JobState::Completed(JobResult::Canceled)));
     let deaf = w.job("linux");
     w.acquire(held, &[1006]).expect("offered");
-    w.start_runner(set, "r2");
-    w.github.cancel_job(deaf, w.now);
-    w.wait(300.0);
+    let (_, deaf_token) = w.start_runner(set, "r2");
+    let (cancelled, until) = (w.now, w.now.after(Duration::from_secs(300)));
+    w.github.cancel_job(deaf, cancelled);
+    w.wait(200.0);
+    let token = deaf_token;
+    assert_eq!(w.call(Auth::Runner(token), Op::RunnerRenew), Ok(ServiceOk::CancelJob(deaf)), "renewing buys no time");
+    assert_eq!(w.github.job(deaf).map(|job| job.deadline), Some(until));
+    w.wait(100.0);
     assert_eq!(w.github.job(deaf).and_then(|job| job.end), Some(JobEnd::CancelTimeout));
     assert_eq!((w.stats(set), w.github.audit()), (Statistics::default(), Ok(())));
 }
@@ -383,6 +390,31 @@ fn a_job_nobody_serves_waits_for_its_scale_set_and_not_longer_than_a_day() {
 }
 
 #[test]
+fn a_returned_job_has_a_day_from_its_queueing_not_from_its_return() {
+    let (mut w, set) = broker();
+    w.github.tune(None, |profile| profile.unfetched = Unfetched::Wait);
+    let job = w.job("linux");
+    w.wait(23.0 * 3600.0);
+    let held = w.listen(set);
+    w.message(held, 0);
+    w.wait(301.0);
+    assert_eq!(w.github.job(job).map(|job| (job.state, job.attempts)), Some((JobState::Queued, 1)));
+    w.wait(3600.0);
+    assert_eq!(w.github.job(job).and_then(|job| job.end), Some(JobEnd::QueueLimit));
+}
+
+#[test]
+fn news_that_arrive_as_a_poll_ends_are_still_delivered() {
+    let (mut w, set) = broker();
+    let held = w.listen(set);
+    let Outcome::Parked(poll) = w.poll(held, 0, 5) else { panic!() };
+    w.wait(49.5);
+    w.job("linux");
+    w.wait(0.5);
+    assert!(matches!(w.answered(poll), Some(Ok(ServiceOk::Message(_)))));
+}
+
+#[test]
 fn a_scale_set_made_again_gets_the_jobs_of_the_one_that_was_deleted() {
     for personality in [Personality::Broker, Personality::AcquireRequired] {
         let mut w = World::of(personality);
@@ -393,11 +425,13 @@ fn a_scale_set_made_again_gets_the_jobs_of_the_one_that_was_deleted() {
         if personality == Personality::AcquireRequired {
             w.acquire(held, &[1001, 1002]).expect("offered");
         }
+        let offered = w.job("linux");
         let (busy, token) = w.start_runner(set, "busy");
         let (idle, _) = w.register(set, "idle");
         w.admin(Op::DeleteScaleSet(set)).expect("204");
         assert!(w.answered(poll).is_some_and(|reply| reply != Ok(ServiceOk::Nothing)), "its poll ended");
         assert_eq!(w.github.job(waiting).map(|job| job.state), Some(JobState::Queued));
+        assert_eq!(w.github.job(offered).map(|job| job.state), Some(JobState::Queued), "nobody is offered it any more");
         assert!(w.github.runner(idle).is_none() && w.github.runner(busy).is_some());
         w.call(Auth::Runner(token), Op::RunnerComplete(JobResult::Succeeded)).expect("jobs outlive their scale set");
         assert_eq!(w.github.job(running).map(|job| job.state), Some(JobState::Completed(JobResult::Succeeded)));

@@ -50,6 +50,18 @@ fn dead_sessions_are_404_at_the_broker_and_400_otherwise() {
 }
 
 #[test]
+fn a_queue_token_dies_with_its_session_although_a_new_one_is_open() {
+    let mut w = World::of(Personality::Broker);
+    let set = w.create("linux");
+    let old = w.listen(set);
+    w.admin(Op::DeleteSession { id: set, session: old.session }).expect("204");
+    let new = w.listen(set);
+    check_refused(w.poll_through(old, 0, 5), 401, Exception::InvalidToken, BAD_TOKEN);
+    check_refused(w.delete_message(old, MessageId(1)), 401, Exception::InvalidToken, BAD_TOKEN);
+    assert_eq!(w.poll_through(new, 0, 5), Ok(ServiceOk::Nothing));
+}
+
+#[test]
 fn everything_about_a_scale_set_that_is_gone_is_404_and_its_queue_401() {
     let mut w = World::of(Personality::Broker);
     let set = w.create("linux");
@@ -186,6 +198,8 @@ fn a_ghost_session_obeys_nobody_and_blocks_everybody_until_its_time() {
     w.github.set_session_fault(set, fault, w.now);
     assert_eq!(w.admin(Op::DeleteSession { id: set, session: held.session }), Ok(ServiceOk::Done));
     check_refused(w.poll_through(held, 0, 1), 401, Exception::InvalidToken, BAD_TOKEN);
+    let refresh = w.admin(Op::RefreshSession { id: set, session: held.session });
+    assert_eq!(refresh.map_err(|error| error.exception).err(), Some(Exception::SessionExpired));
     w.wait(1199.0);
     assert_eq!(w.try_listen(set, "next").map_err(|error| error.status).err(), Some(409));
     w.wait(1.0);
