@@ -1,6 +1,8 @@
 //! The simulated world of GitHub's Actions Runner Controller: engine, processes, faults, invariants, scenarios.
 
+pub mod cli;
 pub mod engine;
+pub mod exit;
 pub mod fault;
 pub mod helm;
 pub mod invariant;
@@ -10,6 +12,7 @@ pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod rand;
+pub mod report;
 pub mod scenario;
 pub mod trace;
 pub mod world;

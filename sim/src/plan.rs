@@ -248,6 +248,7 @@ words! {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "the words macro has no place for a default")]
 impl Default for Point {
     fn default() -> Point {
         Point::AfterReply

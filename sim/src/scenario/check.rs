@@ -5,7 +5,7 @@
 
 /// A path into the file.
 macro_rules! path {
-    ($($seg:expr),* $(,)?) => { vec![$(crate::scenario::source::Seg::from($seg)),*] };
+    ($($seg:expr),* $(,)?) => { [$(crate::scenario::source::Seg::from($seg)),*] };
 }
 
 mod entries;
@@ -44,7 +44,7 @@ pub fn check(scenario: &Scenario, raw: &Value, root: &Node) -> Vec<Problem> {
 }
 
 fn variant(scenario: &Scenario, raw: &Value, root: &Node, index: usize) -> Vec<Problem> {
-    let base = path!["variants", index];
+    let base = path!["variants", index].to_vec();
     let Some(body) = super::variant_body(scenario, raw, index) else {
         let at = root.place(&base);
         return vec![

@@ -50,6 +50,10 @@ impl Check<'_> {
             .chain(body.operators.iter().enumerate().map(|(i, e)| ("operators", i, e.head.id.as_ref(), operators)));
         for (list, i, id, range) in all {
             let Some(id) = id else { continue };
+            if range.contains(&i) && id.contains('.') {
+                let at = path![list, i - range.start, "id"];
+                self.at(&at, format!("id `{id}` has a dot"), "dots number repetitions and jobs", "use a dash");
+            }
             if seen.contains(&id.as_str()) && range.contains(&i) {
                 let at = path![list, i - range.start, "id"];
                 self.at(&at, format!("id `{id}` used twice"), "used before", "give each entry an id of its own");
@@ -276,8 +280,8 @@ impl Check<'_> {
             }
             _ => return,
         };
-        let what = format!("{}", actor.role.as_str());
-        self.known(at, &what, name, names.iter().map(String::as_str));
+        let what = actor.role.as_str();
+        self.known(at, what, name, names.iter().map(String::as_str));
     }
     fn workload(&mut self, w: &Workload, at: &[Seg]) {
         let here = |key: &str| [at, &path![key]].concat();

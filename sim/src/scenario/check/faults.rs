@@ -45,7 +45,7 @@ impl Check<'_> {
     }
     fn fault_parameters(&mut self, fault: &Fault, at: &[Seg], set: Option<&SetRef>) {
         let here = |key: &str| [at, &path![key]].concat();
-        let mut needs = |check: &mut Self, mode: &str, key: &str, has: bool| {
+        let needs = |check: &mut Self, mode: &str, key: &str, has: bool| {
             if !has {
                 let said = format!("`{mode}` needs `{key}`");
                 check.at(&here("mode"), said, format!("`{key}` is missing"), format!("add `{key}: …`"));

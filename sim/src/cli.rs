@@ -1,0 +1,226 @@
+//! The command line. Configuration lives in scenario files; flags choose what is done and how loudly. Never decides verdicts.
+//!
+//! Data goes to standard output, talk to standard error.
+
+mod explain;
+mod files;
+mod list;
+mod progress;
+mod run;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use controller_core::Release;
+
+use crate::exit::Exit;
+use crate::plan::Plan;
+use crate::report::text::Style;
+use crate::report::{RunOptions, RunReport};
+
+/// What runs a plan.
+pub type Engine<'e> = &'e (dyn Fn(&Plan, &RunOptions) -> RunReport + Sync);
+
+/// Field failures of GitHub's Actions Runner Controller, simulated: one seed, one history.
+#[derive(Parser, Debug)]
+#[command(name = "arc-sim", version, term_width = 110, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Whether text is coloured; `auto` also respects NO_COLOR.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: When,
+    /// How progress of long work is shown on standard error.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    progress: Progress,
+}
+
+const EXIT_CODES: &str = "Exit codes, the worst wins: 0 everything met its expectation; 3 inconclusive; 1 an invariant was violated \
+or an expected violation did not occur; 2 bad usage or a bad file; 4 two runs of one plan diverged; 70 a bug of ours";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+enum Progress {
+    /// A bar on a terminal, else a line every ten seconds.
+    #[default]
+    Auto,
+    /// A bar.
+    Bar,
+    /// A line every ten seconds.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run scenarios and hold what comes of them against what they expect
+    Run(RunArgs),
+    /// Read scenario files and report everything that is wrong with them
+    Check {
+        /// Files, or directories to search (their `bad` directories are left out)
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// List scenarios, and the words that scenario files are made of
+    List {
+        /// Files or directories; default: `scenarios`
+        paths: Vec<PathBuf>,
+    },
+    /// Say what a fault, workload, operator action, invariant, metric, switch, quirk or release is
+    Explain {
+        /// Its name
+        id: String,
+    },
+    /// Run a plan that was written before
+    Replay {
+        /// The plan's file
+        plan: PathBuf,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+        /// Print every event
+        #[arg(long)]
+        trace: bool,
+        /// Run twice and compare
+        #[arg(long)]
+        twice: bool,
+    },
+    /// Print the JSON Schema of scenario files
+    Schema,
+}
+
+#[derive(clap::Args, Debug)]
+struct RunArgs {
+    /// Files, or directories to search (their `bad` directories are left out)
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Only these releases; default: those that the scenario expects something of
+    #[arg(long, value_name = "RELEASE", value_delimiter = ',', value_parser = release)]
+    arc: Vec<Release>,
+    /// Seed; default: the scenario's, or 0
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+    /// Print every event
+    #[arg(long)]
+    trace: bool,
+    /// Run variants (the default)
+    #[arg(long, overrides_with = "no_variants")]
+    variants: bool,
+    /// Run no variants
+    #[arg(long, overrides_with = "variants")]
+    no_variants: bool,
+    /// Run every plan twice and compare
+    #[arg(long)]
+    twice: bool,
+    /// Where plans of failing runs are written
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    out: PathBuf,
+    /// Runs at the same time; default: one per processor
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+fn release(text: &str) -> Result<Release, String> {
+    text.parse().map_err(|_| {
+        let names = Release::ALL.iter().map(|r| r.as_str());
+        format!("no such release; {}", crate::scenario::diagnostic::suggestion(text, "releases", names))
+    })
+}
+
+/// Where a command's data and talk go.
+struct Io<'i> {
+    out: &'i mut dyn Write,
+    err: &'i mut dyn Write,
+    style: Style,
+    progress: Progress,
+}
+
+impl Io<'_> {
+    /// Prints data. A reader that has gone away is no error of ours.
+    fn print(&mut self, text: &str) {
+        self.out.write_all(text.as_bytes()).unwrap_or(());
+    }
+    /// Talks.
+    fn say(&mut self, text: &str) {
+        self.err.write_all(text.as_bytes()).unwrap_or(());
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main(engine: Engine<'_>) -> Exit {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let terminal = out.is_terminal();
+    let exit = main_with(std::env::args_os(), engine, &mut out, &mut err, terminal);
+    out.flush().unwrap_or(());
+    exit
+}
+
+/// Runs a command line. `terminal` says whether `out` is one.
+pub fn main_with(
+    args: impl IntoIterator<Item = OsString>,
+    engine: Engine<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    terminal: bool,
+) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = error.render().to_string();
+            return if error.use_stderr() {
+                err.write_all(text.as_bytes()).unwrap_or(());
+                Exit::Rejected
+            } else {
+                out.write_all(text.as_bytes()).unwrap_or(());
+                Exit::Fine
+            };
+        }
+    };
+    let colour = match cli.color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    };
+    let mut io = Io { out, err, style: Style { colour }, progress: cli.progress };
+    match cli.command {
+        Command::Run(args) => run::run(&args, engine, &mut io),
+        Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),
+        Command::Check { paths } => check(&paths, &mut io),
+        Command::List { paths } => list::list(&paths, &mut io),
+        Command::Explain { id } => explain::explain(&id, &mut io),
+        Command::Schema => {
+            io.print(&schema());
+            Exit::Fine
+        }
+    }
+}
+
+fn check(paths: &[PathBuf], io: &mut Io<'_>) -> Exit {
+    let found = files::load(paths, io);
+    if found.exit == Exit::Fine {
+        io.print(&format!("{} scenarios are sound\n", found.loaded.len()));
+    }
+    found.exit
+}
+
+/// The published schema as it stands in `sim/schema/scenario.schema.json`.
+pub fn schema() -> String {
+    let mut schema = crate::scenario::SCENARIO_SCHEMA.clone();
+    schema["title"] = "arc-sim scenario".into();
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,158 @@
+//! Holds what came of a run against what was expected of it. Never looks at the world.
+
+use std::collections::BTreeSet;
+
+use arc_api::{Str, format_smolstr};
+use serde::{Deserialize, Serialize};
+
+use super::RunReport;
+use crate::plan::{Action, Plan, When};
+use crate::scenario::file::{Expect, Holds};
+
+/// Whether a run met its expectation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It did.
+    Pass,
+    /// It did not.
+    Fail,
+    /// Nobody can tell: the run was given up.
+    Inconclusive,
+    /// Nothing was expected: the run was measured.
+    Measured,
+}
+
+/// Why a run did not meet its expectation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// An invariant was violated that should hold.
+    Unexpected {
+        /// Which.
+        invariant: Str,
+        /// What was seen.
+        said: Str,
+    },
+    /// A violation was expected and did not happen: the file says more than the world shows.
+    Missing {
+        /// Which invariant.
+        invariant: Str,
+    },
+    /// A planned action never had an effect: whatever held, held vacuously.
+    NeverFired {
+        /// Which.
+        action: Str,
+    },
+    /// A state was not reached.
+    NotReached {
+        /// Which.
+        mark: Str,
+    },
+    /// A metric lies outside its bounds, or was not measured.
+    Metric {
+        /// Which.
+        metric: Str,
+        /// What was measured.
+        value: Str,
+        /// The bounds.
+        bound: Str,
+    },
+    /// The run was given up.
+    GaveUp {
+        /// Why.
+        why: Str,
+    },
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::Unexpected { invariant, said } => write!(f, "{invariant} violated: {said}"),
+            Reason::Missing { invariant } => write!(f, "{invariant} was expected to be violated and held"),
+            Reason::NeverFired { action } => write!(f, "`{action}` never had an effect, so nothing was shown"),
+            Reason::NotReached { mark } => write!(f, "`{mark}` was not reached"),
+            Reason::Metric { metric, value, bound } => write!(f, "{metric} is {value}, expected {bound}"),
+            Reason::GaveUp { why } => write!(f, "given up: {why}"),
+        }
+    }
+}
+
+/// The judgement of one run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Expected violations that happened.
+    pub reproduced: Vec<Str>,
+    /// Why it is not a pass.
+    pub reasons: Vec<Reason>,
+}
+
+/// Judges a run. Without an expectation it is only measured, but its actions must have had an effect.
+pub fn judge(expect: Option<&Expect>, plan: &Plan, report: &RunReport) -> Judged {
+    let mut reasons = Vec::new();
+    let violated: BTreeSet<&Str> = report.violations.iter().map(|v| &v.invariant).collect();
+    let nothing = Expect::default();
+    let may_not_fire = &expect.unwrap_or(&nothing).may_not_fire;
+    if let Some(expect) = expect {
+        let holds_all = expect.holds == Some(Holds::All);
+        let allowed = |id: &Str| !holds_all && (expect.violates.contains(id) || expect.may_violate.contains(id));
+        let mut told = BTreeSet::new();
+        for violation in report.violations.iter().filter(|v| !allowed(&v.invariant)) {
+            if told.insert(&violation.invariant) {
+                reasons
+                    .push(Reason::Unexpected { invariant: violation.invariant.clone(), said: violation.said.clone() });
+            }
+        }
+        let missing = expect.violates.iter().filter(|id| !violated.contains(id));
+        reasons.extend(missing.map(|id| Reason::Missing { invariant: id.clone() }));
+        let unreached = expect.reaches.iter().filter(|mark| !report.marks.contains(*mark));
+        reasons.extend(unreached.map(|mark| Reason::NotReached { mark: mark.clone() }));
+        for (metric, bound) in &expect.metrics {
+            let value = report.metrics.get(metric.as_str());
+            if !value.is_some_and(|v| bound.contains(*v)) {
+                let value = value.map_or_else(|| "not measured".into(), |v| format_smolstr!("{v}"));
+                reasons.push(Reason::Metric { metric: metric.clone(), value, bound: format_smolstr!("{bound}") });
+            }
+        }
+    }
+    reasons.extend(never_fired(plan, report, may_not_fire));
+    let reproduced =
+        expect.map_or_else(Vec::new, |e| e.violates.iter().filter(|id| violated.contains(id)).cloned().collect());
+    let verdict = match &report.gave_up {
+        Some(why) => {
+            // What was seen before the end stays seen: a violation that should not be is a failure all the same.
+            let seen = reasons.iter().any(|r| matches!(r, Reason::Unexpected { .. }));
+            reasons.retain(|r| matches!(r, Reason::Unexpected { .. }));
+            reasons.push(Reason::GaveUp { why: why.clone() });
+            if seen { Verdict::Fail } else { Verdict::Inconclusive }
+        }
+        None if !reasons.is_empty() => Verdict::Fail,
+        None if expect.is_none() => Verdict::Measured,
+        None => Verdict::Pass,
+    };
+    Judged { verdict, reproduced, reasons }
+}
+
+/// Entries none of whose actions had an effect.
+fn never_fired(plan: &Plan, report: &RunReport, may_not_fire: &[Str]) -> Vec<Reason> {
+    let entry = |id: &Str| Str::from(id.split('.').next().unwrap_or(id));
+    let mut fired: Vec<(Str, bool)> = Vec::new();
+    for action in &plan.actions {
+        let must = match (&action.what, &action.when) {
+            (Action::Fault(_) | Action::Operator(_), _) | (_, When::Event(_)) => true,
+            (Action::Job(_) | Action::Cancel(_) | Action::Mark(_), When::At(_)) => false,
+        };
+        if !must {
+            continue;
+        }
+        let (id, has) = (entry(&action.id), report.fired.contains(&action.id));
+        match fired.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, any)) => *any |= has,
+            None => fired.push((id, has)),
+        }
+    }
+    let never = fired.into_iter().filter(|(id, any)| !any && !may_not_fire.contains(id));
+    never.map(|(action, _)| Reason::NeverFired { action }).collect()
+}
