@@ -90,11 +90,21 @@ impl Variant {
     }
 }
 
+impl Scenario {
+    /// As YAML, with every default written out.
+    pub fn to_yaml(&self) -> String {
+        // A scenario holds nothing that YAML cannot say, so this does not fail; the text would show it at once if it did.
+        serde_saphyr::to_string(self).unwrap_or_else(|error| format!("# not written: {error}\n"))
+    }
+}
+
 /// Lays a variant over its scenario.
 fn variant_body(scenario: &Scenario, raw: &Value, index: usize) -> Option<Scenario> {
     let variant = scenario.variants.get(index)?;
-    let over = raw.get("variants")?.get(index)?;
+    let mut over = raw.get("variants")?.get(index)?.clone();
     let mut merged = raw.clone();
+    merge::state_names(&mut merged, true);
+    merge::state_names(&mut over, false);
     for key in ["github", "clusters", "network", "run_for", "settle"] {
         if let Some(change) = over.get(key) {
             merge::overlay(merged.as_object_mut()?.entry(key).or_insert(Value::Null), change);

@@ -1,6 +1,8 @@
 //! Lays a variant's changes over its scenario. Never checks them.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::plan::world::{ClusterSpec, ControllerSpec, ScaleSetSpec};
 
 /// Changes `base` to what `over` says: mappings key by key (null: back to the default), lists of named things by name,
 /// everything else by replacement.
@@ -25,6 +27,27 @@ pub fn overlay(base: &mut Value, over: &Value) {
             }
         }
         (base, over) => *base = over.clone(),
+    }
+}
+
+/// States the names that a file leaves to their defaults, so that things can be found by name; with `things`, also the
+/// controller that a cluster has unless it says otherwise.
+pub fn state_names(body: &mut Value, things: bool) {
+    for cluster in body.get_mut("clusters").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(cluster) = cluster.as_object_mut() else { continue };
+        cluster.entry("name").or_insert_with(|| ClusterSpec::default().name.as_str().into());
+        if things && !cluster.contains_key("controllers") {
+            cluster.insert("controllers".into(), Value::Array(vec![Value::Object(Map::new())]));
+        }
+        for (key, name) in
+            [("controllers", ControllerSpec::default().name), ("scale_sets", ScaleSetSpec::default().name)]
+        {
+            for item in cluster.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(item) = item.as_object_mut() {
+                    item.entry("name").or_insert_with(|| name.as_str().into());
+                }
+            }
+        }
     }
 }
 
