@@ -3,6 +3,7 @@
 //! The engine fills a [`RunReport`]; [`judge`] holds it against the scenario's expectation; [`event`] is the one stream that
 //! both the text for people ([`text`]) and the JSON lines are made of.
 
+pub mod engine;
 pub mod event;
 pub mod judge;
 pub mod text;
@@ -37,6 +38,8 @@ pub struct RunReport {
     pub gave_up: Option<Str>,
     /// Broken promises, in the order in which they were seen. One per invariant and component is enough.
     pub violations: Vec<Violation>,
+    /// What was still bad at the end, oldest first.
+    pub pending: Vec<Str>,
     /// Interesting states that were reached, and the marks of the plan.
     pub marks: BTreeSet<Str>,
     /// Measurements, by the names in [`crate::scenario::vocabulary::METRICS`].

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Io;
 use super::list::{date, words};
 use crate::exit::Exit;
+use crate::invariant::Sort;
 use crate::plan::{Fault, Operator};
 use crate::report::text::{Ink, Style};
 use crate::scenario::diagnostic::suggestion;
@@ -40,25 +41,50 @@ pub(super) fn explain(id: &str, io: &mut Io<'_>) -> Exit {
 fn text(id: &str, style: Style) -> Option<String> {
     let mut out = String::new();
     if let Some(info) = invariant(id) {
-        let kind = match info.kind {
-            Kind::Always => "always: at every moment",
-            Kind::Settles => "settles: within a bound, once capacity exists and faults have ended",
-        };
         head(&mut out, style, info.id, "invariant");
-        write!(
-            out,
-            "{}\n\n  kind          {kind}\n  relied on by  {}\n  source        field-bugs.md §1, {}\n",
-            sentence(info.promise),
-            info.relied_on_by,
-            info.catalogue
-        )
-        .ok()?;
+        match crate::invariant::entry(info.id) {
+            Some(entry) => {
+                let kind = match entry.sort {
+                    Sort::Always => "always: at every event",
+                    Sort::Settles => {
+                        "settles: within a bound, counted from when faults and operators last touched the world"
+                    }
+                    Sort::AtTheEnd => "at the end of the run",
+                };
+                let rows = [
+                    ("checked", kind),
+                    ("relied on by", entry.for_whom),
+                    ("tolerates", entry.tolerates),
+                    ("source", entry.source),
+                ];
+                writeln!(out, "{}\n", entry.promise).ok()?;
+                for (name, text) in rows {
+                    writeln!(out, "  {name:<12}  {text}").ok()?;
+                }
+                writeln!(out, "  {:<12}  {}", "catalogue", info.catalogue).ok()?;
+            }
+            None => {
+                let kind = match info.kind {
+                    Kind::Always => "always",
+                    Kind::Settles => "settles",
+                };
+                let rows = [("kind", kind), ("relied on by", info.relied_on_by), ("catalogue", info.catalogue)];
+                writeln!(out, "{}\n", sentence(info.promise)).ok()?;
+                for (name, text) in rows {
+                    writeln!(out, "  {name:<12}  {text}").ok()?;
+                }
+                writeln!(out, "  {:<12}  not yet; a file may not expect its violation", "watched").ok()?;
+            }
+        }
     }
     if let Some(info) = metric(id) {
         head(&mut out, style, info.id, "metric");
-        let unit = if info.unit.is_empty() { "a number" } else { "seconds of virtual time" };
-        let better = if info.less_is_better { "less is better" } else { "more is better" };
-        writeln!(out, "{}\n\n  unit    {unit}\n  better  {better}", sentence(info.doc)).ok()?;
+        let better = match info.less_is_better {
+            Some(true) => "less",
+            Some(false) => "more",
+            None => "neither",
+        };
+        writeln!(out, "{}\n\n  better  {better}", sentence(info.doc)).ok()?;
     }
     if Fault::IDS.contains(&id) {
         head(&mut out, style, id, "fault");

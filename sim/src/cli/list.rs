@@ -39,11 +39,7 @@ pub(super) fn list(paths: &[PathBuf], io: &mut Io<'_>) -> Exit {
     section("workloads", words(&schema_of::<Pattern>(), &patterns));
     section("operator actions", words(&schema_of::<Operator>(), Operator::IDS));
     section("invariants", INVARIANTS.iter().map(|i| (i.id.to_owned(), i.promise.to_owned())).collect());
-    let unit = |m: &crate::scenario::vocabulary::MetricInfo| match m.unit {
-        "" => m.doc.to_owned(),
-        unit => format!("{} ({unit})", m.doc),
-    };
-    section("metrics", METRICS.iter().map(|m| (m.id.to_owned(), unit(m))).collect());
+    section("metrics", METRICS.iter().map(|m| (m.id.to_owned(), m.doc.to_owned())).collect());
     section("releases", Release::ALL.iter().map(|r| (r.as_str().to_owned(), date(*r))).collect());
     let first = |doc: &str| doc.trim().lines().next().unwrap_or("").trim().to_owned();
     section("switches", Behaviour::SWITCHES.iter().map(|s| (s.name.to_owned(), first(s.doc))).collect());

@@ -20,7 +20,7 @@ use crate::scenario::{Expect, Loaded, load_plan};
 
 /// Metrics of the table if a scenario's variants name none.
 const COMPARED: [&str; 6] =
-    ["jobs_failed", "jobs_delayed", "job_wait_p95", "time_to_recover", "listener_restarts", "runners_wasted"];
+    ["jobs_failed", "jobs_delayed", "wait_p95_ms", "session_refusals", "listener_starts", "runners_wasted"];
 
 /// One run to make.
 struct Task<'t> {
@@ -95,7 +95,8 @@ pub(super) fn replay(path: &Path, json: bool, trace: bool, twice: bool, engine: 
         }
     };
     let everything = Expect { holds: Some(crate::scenario::file::Holds::All), ..Expect::default() };
-    let outcome = once(&plan, engine, RunOptions { trace, ..RunOptions::default() }, twice);
+    let options = RunOptions { trace, ..RunOptions::default() };
+    let outcome = told(&plan, Some(&everything), engine, options, twice);
     teller.outcome(&plan, Some(&everything), outcome);
     teller.summary()
 }
@@ -144,7 +145,7 @@ fn make(tasks: &[Task<'_>], engine: Engine<'_>, options: RunOptions, args: &RunA
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(task) = tasks.get(index) else { return };
-                    let outcome = once(&task.plan, engine, options, args.twice);
+                    let outcome = told(&task.plan, task.expect, engine, options, args.twice);
                     let fine = matches!(&outcome, Outcome::Done(report)
                         if judge(task.expect, &task.plan, report).verdict != Verdict::Fail);
                     let failed =
@@ -169,6 +170,26 @@ thread_local! {
 /// Keeps what a panic said, in place of printing it in the middle of a report.
 fn remember(said: &str) {
     SAID.with_borrow_mut(|last| said.clone_into(last));
+}
+
+/// Makes a run; makes it again with its history if it is not what was expected, so that the report can say why.
+fn told(plan: &Plan, expect: Option<&Expect>, engine: Engine<'_>, options: RunOptions, twice: bool) -> Outcome {
+    match once(plan, engine, options, twice) {
+        Outcome::Done(report)
+            if !options.trace
+                && report.tail.is_empty()
+                && matches!(judge(expect, plan, &report).verdict, Verdict::Fail | Verdict::Inconclusive) =>
+        {
+            match once(plan, engine, RunOptions { trace: true, ..options }, false) {
+                Outcome::Done(mut again) => {
+                    again.trace = None;
+                    Outcome::Done(again)
+                }
+                other => other,
+            }
+        }
+        outcome => outcome,
+    }
 }
 
 fn once(plan: &Plan, engine: Engine<'_>, options: RunOptions, twice: bool) -> Outcome {
@@ -317,6 +338,7 @@ impl Teller<'_, '_> {
             reproduced: judged.reproduced.clone(),
             reasons: judged.reasons.clone(),
             violated,
+            pending: report.pending.clone(),
             metrics: report.metrics.clone(),
             events: report.events,
             fingerprint: format!("{:016x}", report.fingerprint),

@@ -5,7 +5,7 @@
 //! | type | members |
 //! |---|---|
 //! | `problem` | `file`, `line`, `column`, `said`, `label`, `hint`: a file that was rejected |
-//! | `run` | `run` (scenario, variant, release, seed), `verdict`, `reproduced`, `reasons`, `violated`, `metrics`, `events`, `fingerprint`, `virtual_us` |
+//! | `run` | `run` (scenario, variant, release, seed), `verdict`, `reproduced`, `reasons`, `violated`, `pending`, `metrics`, `events`, `fingerprint`, `virtual_us` |
 //! | `violation` | `run`, `violation` (invariant, component, at, said, about, cause) |
 //! | `trace` | `run`, `event` (at, number, kind, text): with `--trace`, and the last events of a failing run |
 //! | `replay` | `run`, `plan` (path of the plan that was written) |
@@ -66,6 +66,7 @@ pub enum ReportEvent {
         reproduced: Vec<Str>,
         reasons: Vec<Reason>,
         violated: Vec<Str>,
+        pending: Vec<Str>,
         metrics: BTreeMap<&'static str, f64>,
         events: u64,
         fingerprint: String,

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::event::{ReportEvent, Row, RunName};
 use super::{EventLine, Verdict};
 use crate::plan::Dur;
-use crate::scenario::vocabulary::metric;
 
 /// How the text looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,7 +48,9 @@ pub fn render(event: &ReportEvent, style: Style) -> String {
     let result = match event {
         // Problems are rendered from their files, with carets, before they become events.
         ReportEvent::Problem { .. } => Ok(()),
-        ReportEvent::Run { run, verdict, reproduced, reasons, violated, metrics, events, virtual_us, .. } => {
+        ReportEvent::Run {
+            run, verdict, reproduced, reasons, violated, pending, metrics, events, virtual_us, ..
+        } => {
             let word = match verdict {
                 Verdict::Pass => style.paint(Ink::Good, "pass    "),
                 Verdict::Fail => style.paint(Ink::Bad, "FAIL    "),
@@ -66,7 +67,10 @@ pub fn render(event: &ReportEvent, style: Style) -> String {
             let jobs = metrics.get("jobs_queued").map_or_else(String::new, |n| format!("{n} jobs, "));
             let numbers = format!("({jobs}{events} events, {} virtual)", whole(*virtual_us));
             let head = writeln!(out, "{word} {}  {shown}  {}", name(run, style), style.paint(Ink::Faint, &numbers));
-            reasons.iter().fold(head, |so_far, reason| so_far.and_then(|()| writeln!(out, "         - {reason}")))
+            let told = *verdict == Verdict::Fail || *verdict == Verdict::Inconclusive;
+            let pending = pending.iter().filter(|_| told).map(|p| format!("still: {p}"));
+            let lines = reasons.iter().map(ToString::to_string).chain(pending);
+            lines.fold(head, |so_far, line| so_far.and_then(|()| writeln!(out, "         - {line}")))
         }
         ReportEvent::Violation { violation, .. } => {
             let at = violation.at;
@@ -129,20 +133,18 @@ fn whole(us: u64) -> String {
     Dur::micros(us).to_string()
 }
 
-/// A metric's value with its unit.
-fn value(id: &str, value: Option<f64>) -> String {
-    match (value, metric(id).map_or("", |m| m.unit)) {
-        (None, _) => "-".to_owned(),
-        (Some(v), "s") => format!("{v:.1}s"),
-        (Some(v), _) if v.fract() == 0.0 => format!("{v:.0}"),
-        (Some(v), _) => format!("{v:.2}"),
+/// A metric's value.
+fn value(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(v) if v.fract() == 0.0 => format!("{v:.0}"),
+        Some(v) => format!("{v:.2}"),
     }
 }
 
 fn table(scenario: &str, release: &str, columns: &[arc_api::Str], rows: &[Row], style: Style) -> String {
     let first = |row: &Row| row.variant.as_ref().map_or_else(|| "(as it is)".to_owned(), ToString::to_string);
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().zip(&row.values).map(|(c, v)| value(c, *v)).collect()).collect();
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| row.values.iter().map(|v| value(*v)).collect()).collect();
     let left = rows.iter().map(|r| first(r).chars().count()).max().unwrap_or(0).max(7);
     let widths: Vec<usize> = columns
         .iter()

@@ -97,7 +97,7 @@ pub const INVARIANTS: &[InvariantInfo] = &[
         relied_on_by: "every controller down the chain",
     },
     InvariantInfo {
-        id: "one-session-per-scale-set",
+        id: "one-runner-set",
         catalogue: "SAFE-ONE",
         kind: Kind::Always,
         promise: "exactly one live runner set per generation and at most one active listener session per scale set",
@@ -194,51 +194,60 @@ pub fn invariant(name: &str) -> Option<&'static InvariantInfo> {
     INVARIANTS.iter().find(|i| i.id == name || i.catalogue == name)
 }
 
+/// Whether the engine watches an invariant. A file may not expect a violation that nobody would see.
+pub fn is_watched(id: &str) -> bool {
+    crate::invariant::entry(id).is_some()
+}
+
 /// A metric of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricInfo {
     /// Name in files and reports.
     pub id: &'static str,
-    /// Unit; empty for counts.
-    pub unit: &'static str,
-    /// Whether less is better.
-    pub less_is_better: bool,
+    /// Whether less is better; absent: neither.
+    pub less_is_better: Option<bool>,
     /// What is counted or measured.
     pub doc: &'static str,
 }
 
-const fn count(id: &'static str, doc: &'static str) -> MetricInfo {
-    MetricInfo { id, unit: "", less_is_better: true, doc }
+const fn less(id: &'static str, doc: &'static str) -> MetricInfo {
+    MetricInfo { id, less_is_better: Some(true), doc }
 }
-const fn time(id: &'static str, doc: &'static str) -> MetricInfo {
-    MetricInfo { id, unit: "s", less_is_better: true, doc }
+const fn more(id: &'static str, doc: &'static str) -> MetricInfo {
+    MetricInfo { id, less_is_better: Some(false), doc }
+}
+const fn plain(id: &'static str, doc: &'static str) -> MetricInfo {
+    MetricInfo { id, less_is_better: None, doc }
 }
 
-/// All metrics that a run reports.
+/// All metrics that a run reports; the end of a name says its unit, if it has one.
 pub const METRICS: &[MetricInfo] = &[
-    MetricInfo { id: "jobs_queued", unit: "", less_is_better: false, doc: "jobs queued" },
-    MetricInfo { id: "jobs_succeeded", unit: "", less_is_better: false, doc: "jobs that ended as they should" },
-    count("jobs_failed", "jobs that failed although their work would have passed"),
-    count("jobs_cancelled", "jobs that were cancelled"),
-    count("jobs_unfinished", "jobs that had not ended at the end of the run"),
-    count("jobs_delayed", "jobs that waited for a runner longer than the bound of job-gets-runner"),
-    time("job_wait_p50", "median wait of jobs from queueing to start"),
-    time("job_wait_p95", "95th percentile of that wait"),
-    time("job_wait_max", "longest wait"),
-    time("time_to_recover", "end of the last fault to the moment from which every invariant holds"),
-    count("refusals", "session creations answered 409"),
-    count("listener_restarts", "listener processes after the first of each scale set"),
-    time("listener_away", "longest time a live scale set had no polling listener"),
-    MetricInfo { id: "runners_created", unit: "", less_is_better: true, doc: "EphemeralRunner objects created" },
-    count("runners_wasted", "runners that were registered and never ran a job"),
-    count("runners_failed", "EphemeralRunner objects that reached phase Failed"),
-    count("pods_rejected", "pod creations that the API server refused"),
-    count("pods_created", "pods created"),
-    count("registrations", "registrations made"),
-    count("orphans", "objects and registrations without owner at the end"),
-    count("github_calls", "requests to GitHub"),
-    count("kube_calls", "requests to API servers"),
-    count("errors_logged", "ERROR lines of controllers"),
+    plain("jobs_queued", "jobs queued"),
+    more("jobs_succeeded", "jobs that succeeded"),
+    less("jobs_failed", "jobs that failed"),
+    less("jobs_failed_docker", "jobs that failed because the docker daemon could not be reached"),
+    less("jobs_failed_hook", "jobs that failed in a container hook"),
+    less("jobs_failed_shutdown", "jobs that failed because their runner was shut down"),
+    less("jobs_never_started", "jobs that no runner took"),
+    less("jobs_delayed", "jobs that waited more than a minute for a runner"),
+    less("wait_p50_ms", "median wait of jobs from queueing to start"),
+    less("wait_p95_ms", "95th percentile of that wait"),
+    less("wait_max_ms", "longest wait"),
+    less("infra_failures", "failures of jobs that are not the jobs' own"),
+    less("offline_max_s", "longest time without a polling listener that ended"),
+    less("session_refusals", "session creations answered 409"),
+    less("refused_for_s", "first to last refusal of a session"),
+    plain("sessions", "message sessions opened"),
+    less("listener_starts", "listener processes started"),
+    less("listener_exits", "listener processes ended"),
+    plain("controller_starts", "controller processes started"),
+    less("runners_created", "EphemeralRunner objects created"),
+    less("runner_pods", "runner pods created"),
+    less("runner_starts", "runner processes started"),
+    plain("registrations", "registrations made"),
+    less("runners_wasted", "registrations that ran no job"),
+    less("error_lines", "ERROR lines of controllers"),
+    less("violations", "promises broken, each counted once per object"),
 ];
 
 /// The metric of a name.
@@ -249,6 +258,14 @@ pub fn metric(name: &str) -> Option<&'static MetricInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_promise_that_is_watched_has_its_name_here() {
+        for entry in crate::invariant::CATALOGUE {
+            assert_eq!(invariant(entry.id).map(|i| i.catalogue), Some(entry.field_id), "{}", entry.id);
+        }
+        assert!(METRICS.iter().enumerate().all(|(i, m)| METRICS[..i].iter().all(|o| o.id != m.id)));
+    }
 
     #[test]
     fn every_invariant_of_the_catalogue_has_one_kebab_case_name() {
