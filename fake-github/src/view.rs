@@ -61,6 +61,10 @@ impl GitHub {
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(id.0)
     }
+    /// Scale sets whose labels and tenant match a job's, by id.
+    pub fn candidates(&self, id: JobId) -> &[ScaleSetId] {
+        self.job(id).and_then(|job| self.classes.get(job.class as usize)).map_or(&[], |class| &class.scale_sets)
+    }
     /// Whether a poll waits for its answer.
     pub fn is_parked(&self, ticket: Ticket) -> bool {
         match ticket.owner {

@@ -47,7 +47,11 @@ pub struct Invariants {
     /// How often each promise was looked at: one that never was proves nothing.
     pub(crate) evaluated: BTreeMap<&'static str, u64>,
     seen: std::collections::BTreeSet<(&'static str, Str)>,
+    broken: BTreeMap<&'static str, usize>,
 }
+
+/// Violations of one promise that are kept in full; what comes after is counted only.
+const KEPT: usize = 20;
 
 impl Invariants {
     /// Observers of a world with these bounds.
@@ -58,9 +62,15 @@ impl Invariants {
             violations: Vec::new(),
             evaluated: BTreeMap::new(),
             seen: Default::default(),
+            broken: BTreeMap::new(),
         }
     }
-    /// What was broken, in order of time; the same promise about the same object is reported once.
+    /// How often any promise was broken, also beyond what is kept in full.
+    pub fn broken(&self) -> usize {
+        self.broken.values().sum()
+    }
+    /// What was broken, in order of time; the same promise about the same object is reported once, and of each promise the
+    /// first twenty.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
@@ -77,6 +87,11 @@ impl Invariants {
         debug_assert!(entry(violation.invariant).is_some(), "`{}` is not in the catalogue", violation.invariant);
         let about = violation.about.first().cloned().unwrap_or_default();
         if !self.seen.insert((violation.invariant, about)) {
+            return false;
+        }
+        let count = self.broken.entry(violation.invariant).or_default();
+        *count += 1;
+        if *count > KEPT {
             return false;
         }
         self.violations.push(violation);

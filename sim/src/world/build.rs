@@ -64,7 +64,7 @@ impl World {
             doomed: Vec::new(),
             job_ids: BTreeMap::new(),
             specs: plan.world.clusters.clone(),
-            cancels: Vec::new(),
+            cancels: Default::default(),
             rules: BTreeMap::new(),
             behaviours: BTreeMap::new(),
             plan,
@@ -201,10 +201,10 @@ impl World {
             plan.actions.get(action as usize).map_or_else(|| format_smolstr!("backlog-{number}"), |a| a.id.clone());
         self.job_ids.insert(id, name);
         if let Some(cancel) = job.job.cancel {
-            self.cancels.push((id, cancel));
+            self.cancels.insert(id, cancel);
             if let crate::plan::JobCancel::AfterQueued(d) = cancel {
                 let at = self.now.after(d.0);
-                self.schedule(at, super::Event::Deadline);
+                self.schedule(at, super::Event::CancelJob(id));
             }
         }
         self.notice_github();
@@ -221,6 +221,20 @@ impl World {
             }
         }
         self.notice_github();
+    }
+
+    /// The moment has come at which a person loses patience with a job.
+    pub(crate) fn cancel_job(&mut self, id: JobId) {
+        let taken = self.metrics.jobs.get(&id).is_some_and(|j| j.started.is_some());
+        let meant = match self.cancels.remove(&id) {
+            Some(crate::plan::JobCancel::AfterQueued(_)) => !taken,
+            Some(crate::plan::JobCancel::AfterStarted(_)) => taken,
+            None => false,
+        };
+        if meant {
+            self.github.cancel_job(id, self.now);
+            self.notice_github();
+        }
     }
 
     /// What a controller's pod tells its manager to be.
@@ -311,7 +325,6 @@ impl World {
             who: Identity::Admin,
             wake_at: Time::NEVER,
             paused_until: Time::ZERO,
-            started: self.now,
             cause: self.cause,
             terminating: false,
         }

@@ -114,10 +114,6 @@ impl Calls {
             Some((CallId { slot: slot as u32, generation: *generation }, call.as_ref()?))
         })
     }
-    /// Number of calls in flight.
-    pub(crate) fn len(&self) -> usize {
-        self.live as usize
-    }
 }
 
 /// A few words on a call, for traces.

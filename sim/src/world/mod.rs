@@ -10,10 +10,14 @@ mod kube;
 mod listener;
 mod observe;
 mod operators;
+mod pod_faults;
 mod pods;
 mod processes;
 mod run;
 mod service;
+mod service_faults;
+mod tasks;
+mod triggers;
 mod values;
 
 use std::collections::BTreeMap;
@@ -75,6 +79,8 @@ pub(crate) enum Event {
     Deadline,
     /// A frozen or slow process goes on.
     Thaw(ProcId),
+    /// A person cancels a job.
+    CancelJob(JobId),
 }
 
 /// A queue entry: what happens and what it follows from.
@@ -189,7 +195,6 @@ pub(crate) struct Process {
     pub(crate) wake_at: Time,
     /// Frozen (stop-the-world) until then.
     pub(crate) paused_until: Time,
-    pub(crate) started: Time,
     pub(crate) cause: EventId,
     pub(crate) terminating: bool,
 }
@@ -238,7 +243,7 @@ pub struct World {
     /// Jobs by the id of the action that queued them.
     pub(crate) job_ids: BTreeMap<JobId, Str>,
     /// Jobs that will be cancelled.
-    pub(crate) cancels: Vec<(JobId, crate::plan::JobCancel)>,
+    pub(crate) cancels: BTreeMap<JobId, crate::plan::JobCancel>,
     /// Clusters' settings as operators have changed them.
     pub(crate) specs: Vec<crate::plan::world::ClusterSpec>,
     /// Rules that active faults hold at the service and the clusters, by action.

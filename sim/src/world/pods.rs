@@ -214,7 +214,6 @@ impl World {
             who: Identity::ServiceAccount { account, uid: account_uid },
             wake_at: Time::NEVER,
             paused_until: Time::ZERO,
-            started: self.now,
             cause: saved,
             terminating: false,
         });

@@ -81,6 +81,7 @@ impl World {
             Event::Action(action) => self.begin_action(action),
             Event::ActionEnd(action) => self.end_action(action),
             Event::Deadline => self.on_deadline(),
+            Event::CancelJob(job) => self.cancel_job(job),
             Event::Thaw(id) => self.run_doomed(id),
         }
         true
@@ -185,7 +186,7 @@ impl World {
             .map(|(c, since, about, said)| arc_api::format_smolstr!("{}: {about} {said} (since {since})", c.rule().0))
             .collect();
         let mut figures = self.metrics.figures();
-        figures.insert("violations", self.invariants.violations().len() as i64);
+        figures.insert("violations", self.invariants.broken() as i64);
         RunReport {
             ending,
             violations: self.invariants.violations().to_vec(),

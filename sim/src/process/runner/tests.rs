@@ -1,0 +1,138 @@
+//! The runner's program, step by step.
+
+use super::*;
+use arc_api::service::{JobNeeds, ServiceError};
+
+fn env() -> RunnerEnv {
+    RunnerEnv {
+        jit: Token(9),
+        wait_for_docker: 0,
+        docker_socket: None,
+        hooks: None,
+        require_container: false,
+        deprecated_exit_code: true,
+        version: "2.336.0".into(),
+        boot: Duration::from_millis(500),
+    }
+}
+
+/// Feeds the runner until it exits; answers every service call with `answer`.
+fn live(
+    env: RunnerEnv,
+    term_at: Option<Time>,
+    docker_from: Time,
+    mut answer: impl FnMut(&Op) -> Option<Result<ServiceOk, CallError>>,
+) -> (Vec<&'static str>, i32, Vec<(JobResult, &'static str)>, Time) {
+    let mut r = Runner::new(env);
+    let (mut ops, mut ends, mut now, mut wake) = (vec![], vec![], Time(0), Time::NEVER);
+    let mut term = term_at;
+    let mut next = Some(RunnerInput::Start { docker: docker_from <= now });
+    for _ in 0..500 {
+        match next.take() {
+            Some(input) => r.handle(input, now),
+            None if term.is_some_and(|t| t <= wake) => {
+                now = term.take().expect("checked");
+                r.handle(RunnerInput::Term, now);
+            }
+            None => {
+                assert!(wake != Time::NEVER, "sleeps for ever after {ops:?}");
+                now = std::mem::replace(&mut wake, Time::NEVER);
+                r.handle(RunnerInput::Wake { docker: docker_from <= now }, now);
+            }
+        }
+        for out in r.take_outputs() {
+            match out {
+                RunnerOutput::Service(Slot::Main, req) => {
+                    ops.push(req.op.code());
+                    next = answer(&req.op).map(|r| RunnerInput::Service(Slot::Main, r));
+                }
+                RunnerOutput::WakeAt(t) => wake = t,
+                RunnerOutput::JobEnded(_, result, why) => ends.push((result, why)),
+                RunnerOutput::Exit(code, _) => return (ops, code, ends, now),
+                RunnerOutput::Service(..)
+                | RunnerOutput::Kube(..)
+                | RunnerOutput::Cancel(_)
+                | RunnerOutput::JobBegan(_) => {}
+            }
+        }
+    }
+    panic!("never exits: {ops:?}");
+}
+
+fn job(docker_after: Option<u64>) -> ServiceOk {
+    ServiceOk::Job(Arc::new(JobOrder {
+        id: arc_api::JobId(1),
+        runs_for: Duration::from_secs(10),
+        result: JobResult::Succeeded,
+        needs: JobNeeds { docker_after: docker_after.map(Duration::from_secs), ..JobNeeds::default() },
+    }))
+}
+
+fn healthy(needs: Option<u64>) -> impl FnMut(&Op) -> Option<Result<ServiceOk, CallError>> {
+    move |op| {
+        Some(Ok(match op {
+            Op::RunnerConnect { .. } => ServiceOk::Connected { runner: RunnerId(5), token: Token(1) },
+            Op::RunnerPoll => job(needs),
+            _ => ServiceOk::Done,
+        }))
+    }
+}
+
+#[test]
+fn a_job_is_run_once_and_the_exit_is_zero() {
+    let (ops, code, ends, _) = live(env(), None, Time(0), healthy(None));
+    assert_eq!(ops, ["runner-connect", "runner-next", "runner-finish"]);
+    assert_eq!((code, ends), (0, vec![(JobResult::Succeeded, "")]));
+}
+
+#[test]
+fn docker_that_never_comes_delays_the_start_by_exactly_the_wait_and_fails_the_job() {
+    let env = RunnerEnv { wait_for_docker: 120, docker_socket: Some("/var/run/docker.sock".into()), ..env() };
+    let (_, code, ends, now) = live(env, None, Time::NEVER, healthy(Some(1)));
+    assert_eq!((code, ends), (0, vec![(JobResult::Failed, "docker-socket")]));
+    assert_eq!(now.secs(), 121);
+}
+
+#[test]
+fn docker_within_the_wait_is_waited_for() {
+    let env = RunnerEnv { wait_for_docker: 120, docker_socket: Some("/var/run/docker.sock".into()), ..env() };
+    let (_, _, ends, _) = live(env, None, Time::from_secs(90), healthy(Some(1)));
+    assert_eq!(ends, vec![(JobResult::Succeeded, "")]);
+}
+
+#[test]
+fn a_deleted_registration_looks_like_success() {
+    let gone = || CallError::Service(Arc::new(ServiceError::new(401, Exception::InvalidClient, "gone")));
+    let (ops, code, _, _) = live(env(), None, Time(0), |_| Some(Err(gone())));
+    assert_eq!((ops.as_slice(), code), (&["runner-connect"][..], 0));
+}
+
+#[test]
+fn an_old_version_exits_seven_only_when_asked_to() {
+    let old = || CallError::Service(Arc::new(ServiceError::new(403, Exception::RunnerVersionTooOld, "old")));
+    assert_eq!(live(env(), None, Time(0), |_| Some(Err(old()))).1, 7);
+    assert_eq!(live(RunnerEnv { deprecated_exit_code: false, ..env() }, None, Time(0), |_| Some(Err(old()))).1, 0);
+}
+
+#[test]
+fn a_session_conflict_is_retried_for_210_seconds() {
+    let conflict = || CallError::Service(Arc::new(ServiceError::new(409, Exception::RunnerSessionConflict, "busy")));
+    let (ops, code, _, now) = live(env(), None, Time(0), |_| Some(Err(conflict())));
+    assert_eq!((ops.len(), code, now.secs()), (8, 0, 210));
+}
+
+#[test]
+fn sigterm_while_idle_leaves_the_registration_and_exits_143() {
+    let (ops, code, _, _) = live(env(), Some(Time::from_secs(3)), Time(0), |op| match op {
+        Op::RunnerPoll => None,
+        Op::RunnerConnect { .. } => Some(Ok(ServiceOk::Connected { runner: RunnerId(5), token: Token(1) })),
+        _ => Some(Ok(ServiceOk::Done)),
+    });
+    assert_eq!((ops.last().copied(), code), (Some("runner-disconnect"), 143));
+}
+
+#[test]
+fn sigterm_while_busy_fails_the_job_and_exits_143() {
+    let (_, code, ends, _) = live(env(), Some(Time::from_secs(3)), Time(0), healthy(None));
+    assert_eq!((code, ends), (143, vec![(JobResult::Failed, "shutdown-signal")]));
+}

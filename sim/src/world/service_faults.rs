@@ -1,0 +1,246 @@
+//! Faults of the Actions service: what begins and ends there with an action of the plan. Meets no call.
+
+use std::sync::Arc;
+
+use arc_api::{Duration, Str, format_smolstr};
+
+use super::pod_faults::pod_scope;
+use super::{SiteId, World};
+use crate::plan::fault::Fault;
+
+impl World {
+    pub(super) fn tenant_of(&self, org: Option<&Str>) -> Option<Str> {
+        let org = self.plan.world.github.orgs.iter().find(|o| org.is_some_and(|n| *n == o.name))?;
+        Some(fake_github::tenant_path(&org.config_url()))
+    }
+
+    pub(super) fn service_scope(&self, scope: &crate::plan::fault::Scope) -> fake_github::Scope {
+        fake_github::Scope {
+            tenant: self.tenant_of(scope.org.as_ref()),
+            scale_set: scope.scale_set.as_ref().map(|s| {
+                self.plan.world.scale_set(s).map_or_else(|| s.name.clone(), |(_, spec)| spec.service_name().clone())
+            }),
+            id: None,
+        }
+    }
+
+    pub(super) fn sets_in(&self, scope: &fake_github::Scope) -> Vec<arc_api::ScaleSetId> {
+        let named = |name: &Str| scope.scale_set.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(name));
+        self.github.scale_sets().filter(|s| named(&s.name)).map(|s| s.id).collect()
+    }
+
+    pub(super) fn begin_service_fault(&mut self, action: u32, fault: &Fault) {
+        use crate::plan::fault::{
+            MessageMode, MessageType, PodDelayMode, RejectReason, SessionMode, SessionOf, StatsMode,
+        };
+        let now = self.now;
+        match fault {
+            Fault::GhSession(f) if f.of == SessionOf::Listener => {
+                let scope = self.service_scope(&f.scope);
+                for id in self.sets_in(&scope) {
+                    self.faults.hit(action);
+                    match f.mode {
+                        SessionMode::Ghost => {
+                            let fault = fake_github::SessionFault { ttl: f.ttl.map(|d| d.0), survives_deletion: true };
+                            self.github.set_session_fault(id, fault, now);
+                        }
+                        SessionMode::Foreign => {
+                            let lasts = self.plan.actions[action as usize].lasts;
+                            let until = lasts.map_or(self.plan.run_for.from_start(), |d| now.after(d.0));
+                            self.github.evict_session(id, now);
+                            self.github.hold_session(id, "somebody-else", until, now);
+                        }
+                        SessionMode::Evict => self.github.evict_session(id, now),
+                    }
+                }
+            }
+            Fault::GhStats(f) => {
+                let scope = self.service_scope(&f.scope);
+                self.faults.hit(action);
+                let mode = match f.mode {
+                    StatsMode::Zero => fake_github::StatMode::Zero,
+                    StatsMode::Freeze => fake_github::StatMode::Freeze,
+                    StatsMode::Add => fake_github::StatMode::Add(f.add.unwrap_or(0)),
+                };
+                for field in stat_fields(f.field) {
+                    let rule = self.github.fault_statistics(scope.clone(), field, mode);
+                    self.rules.entry(action).or_default().service.push(rule);
+                }
+            }
+            Fault::GhMessage(f) => {
+                let kind = match f.type_ {
+                    MessageType::JobAvailable => Some(fake_github::EventType::Available),
+                    MessageType::JobAssigned => Some(fake_github::EventType::Assigned),
+                    MessageType::JobStarted => Some(fake_github::EventType::Started),
+                    MessageType::JobCompleted => Some(fake_github::EventType::Completed),
+                    MessageType::Any => None,
+                };
+                let mode = match f.mode {
+                    MessageMode::Delay => fake_github::EventMode::Delay,
+                    MessageMode::Drop => fake_github::EventMode::Drop,
+                    MessageMode::Duplicate | MessageMode::Inject => fake_github::EventMode::Duplicate,
+                    MessageMode::Reorder => fake_github::EventMode::Reorder,
+                    MessageMode::Redeliver => fake_github::EventMode::Redeliver,
+                };
+                let by = f.by.as_ref().map_or(Duration::from_secs(1), |d| self.faults.draw(action, d));
+                let mut firing = fake_github::Firing::default();
+                firing.count = f.count.unwrap_or(u32::MAX);
+                let scope = self.service_scope(&f.scope);
+                let rule = self.github.fault_events(fake_github::EventFault { scope, kind, mode, by, firing });
+                self.rules.entry(action).or_default().service.push(rule);
+            }
+            Fault::GhRegistrationLoss(f) => {
+                let meant: Vec<(arc_api::RunnerId, Str)> =
+                    self.github.runners().map(|r| (r.id, r.name.clone())).collect();
+                for (id, name) in meant {
+                    let named = f.names.is_empty() || f.names.iter().any(|g| g.matches(&name));
+                    let share = f.fraction.unwrap_or(crate::plan::Ratio::ONE);
+                    if named && self.faults.meets(action, share, None) {
+                        let tells = matches!(f.runner_effect, crate::plan::fault::RunnerEffect::Exits(_));
+                        self.github.lose_registration(id, tells, now);
+                    }
+                }
+            }
+            Fault::GhScalesetLoss(f) => {
+                let scope = self.service_scope(&crate::plan::fault::Scope {
+                    scale_set: Some(f.scale_set.clone()),
+                    ..Default::default()
+                });
+                for id in self.sets_in(&scope) {
+                    self.faults.hit(action);
+                    self.github.lose_scale_set(id, now);
+                }
+            }
+            Fault::GhVersionReject(f) => {
+                self.faults.hit(action);
+                let versions: Vec<fake_github::VersionRule> = match f.versions.is_empty() {
+                    true => vec![fake_github::VersionRule::All],
+                    false => f
+                        .versions
+                        .iter()
+                        .map(|v| {
+                            if v.is_exact() {
+                                fake_github::VersionRule::Exactly(v.0.clone())
+                            } else {
+                                fake_github::VersionRule::All
+                            }
+                        })
+                        .collect(),
+                };
+                for rule in versions {
+                    let rule = self.github.reject_version(rule);
+                    self.rules.entry(action).or_default().service.push(rule);
+                }
+            }
+            Fault::GhTokenExpiry(f) if f.revoke => {
+                let kind = match f.token {
+                    crate::plan::fault::TokenKind::MessageQueue => fake_github::TokenKind::Queue,
+                    crate::plan::fault::TokenKind::Admin => fake_github::TokenKind::Admin,
+                    crate::plan::fault::TokenKind::Registration => fake_github::TokenKind::Registration,
+                    crate::plan::fault::TokenKind::Runner => fake_github::TokenKind::Runner,
+                };
+                let tenant = self.tenant_of(f.scope.org.as_ref());
+                if self.github.revoke_tokens(tenant.as_deref(), kind, now) > 0 {
+                    self.faults.hit(action);
+                }
+            }
+            Fault::Credential(f) => self.set_credentials(action, f, true),
+            Fault::PodReject(f) => {
+                let reason = match f.reason {
+                    RejectReason::OutOfPods => "OutOfpods",
+                    RejectReason::OutOfCpu => "OutOfcpu",
+                    RejectReason::OutOfMemory => "OutOfmemory",
+                };
+                for n in 0..self.sites.len() {
+                    let rule = fake_kube::kubelet::AdmissionRule {
+                        scope: pod_scope(f.target, f.scale_set.as_ref()),
+                        reason: reason.into(),
+                        message: format_smolstr!(
+                            "Pod was rejected: Node didn't have enough resource: {}",
+                            &reason[5..]
+                        ),
+                        chance: (f.probability.num, f.probability.den),
+                        times: f.count,
+                    };
+                    let id = self.sites[n].cluster.reject_pods(rule);
+                    self.faults.hit(action);
+                    self.rules.entry(action).or_default().cluster.push((SiteId(n as u8), id));
+                }
+            }
+            Fault::PodDelay(f) if f.mode == PodDelayMode::Unschedulable => {
+                for n in 0..self.sites.len() {
+                    let scope = pod_scope(f.target, f.scale_set.as_ref());
+                    let id =
+                        self.sites[n].cluster.hold_pods(scope, "0/3 nodes are available: 3 Insufficient cpu.".into());
+                    self.faults.hit(action);
+                    self.rules.entry(action).or_default().cluster.push((SiteId(n as u8), id));
+                }
+            }
+            _ => {}
+        }
+        self.notice_github();
+    }
+
+    pub(super) fn end_service_fault(&mut self, action: u32, fault: &Fault) {
+        let now = self.now;
+        if let Fault::Credential(f) = fault {
+            self.set_credentials(action, f, false);
+        }
+        if let Fault::GhSession(f) = fault {
+            let scope = self.service_scope(&f.scope);
+            for id in self.sets_in(&scope) {
+                self.github.set_session_fault(id, fake_github::SessionFault::default(), now);
+            }
+        }
+        let rules = self.rules.remove(&action).unwrap_or_default();
+        for rule in rules.service {
+            self.github.remove_rule(rule);
+        }
+        for (site, id) in rules.cluster {
+            self.sites[site.0 as usize].cluster.end_fault(id, now);
+            self.notice(site);
+        }
+        self.notice_github();
+    }
+
+    pub(super) fn set_credentials(&mut self, action: u32, f: &crate::plan::fault::CredentialFault, begins: bool) {
+        use crate::plan::fault::CredentialMode;
+        let plan = self.plan.clone();
+        for org in &plan.world.github.orgs {
+            if f.org.as_ref().is_some_and(|n| *n != org.name) {
+                continue;
+            }
+            let Some(credential) = super::values::credential(org, f.credential.as_deref().unwrap_or("")) else {
+                continue;
+            };
+            let data = super::values::secret_data(org, credential).into_iter().collect();
+            let secret = arc_api::core::Secret { data: Arc::new(data), ..Default::default() };
+            let Ok(c) = controller_core::credentials::credentials(&secret) else { continue };
+            let state = match (begins, f.mode) {
+                (false, _) => fake_github::CredentialState::Valid,
+                (true, CredentialMode::Revoked) => fake_github::CredentialState::Revoked,
+                (true, CredentialMode::Expired) => fake_github::CredentialState::Expired,
+                (true, CredentialMode::NeverExisted) => fake_github::CredentialState::NeverExisted,
+                (true, CredentialMode::WrongScope) => fake_github::CredentialState::WrongScope,
+            };
+            self.faults.hit(action);
+            let path = fake_github::tenant_path(&org.config_url());
+            self.github.set_credential(Some(&path), &Arc::new(c), state);
+        }
+    }
+}
+
+fn stat_fields(field: crate::plan::fault::StatsField) -> Vec<fake_github::StatField> {
+    use crate::plan::fault::StatsField as P;
+    use fake_github::StatField as S;
+    let all = [
+        (P::TotalAvailable, S::Available),
+        (P::TotalAcquired, S::Acquired),
+        (P::TotalAssigned, S::Assigned),
+        (P::TotalRunning, S::Running),
+        (P::TotalRegistered, S::Registered),
+        (P::TotalBusy, S::Busy),
+        (P::TotalIdle, S::Idle),
+    ];
+    all.into_iter().filter(|(p, _)| field == P::All || field == *p).map(|(_, s)| s).collect()
+}
