@@ -155,6 +155,6 @@ mod tests {
         let second = calls.insert(call(2));
         assert!(calls.get_mut(first).is_none());
         assert!(calls.get_mut(second).is_some());
-        assert_eq!((calls.len(), calls.of(ProcId(2))), (1, vec![second]));
+        assert_eq!((calls.live as usize, calls.of(ProcId(2))), (1, vec![second]));
     }
 }
