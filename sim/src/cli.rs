@@ -37,8 +37,14 @@ struct Cli {
     progress: Progress,
 }
 
-const EXIT_CODES: &str = "Exit codes, the worst wins: 0 everything met its expectation; 3 inconclusive; 1 an invariant was violated \
-or an expected violation did not occur; 2 bad usage or a bad file; 4 two runs of one plan diverged; 70 a bug of ours";
+const EXIT_CODES: &str = "\
+Exit codes, the worst wins in this order:
+  70  a bug of ours: a panic, reported with its plan
+   4  two runs of one plan diverged
+   2  bad usage, or a bad file
+   1  an invariant was violated, or an expected violation did not occur
+   3  inconclusive: a budget ended without a verdict
+   0  everything met its expectation";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 enum When {

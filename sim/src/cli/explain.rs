@@ -186,20 +186,22 @@ fn release_text(out: &mut String, style: Style, release: Release) -> Option<()> 
         .ok()?,
     }
     let before = Release::ALL.iter().rev().copied().find(|r| *r < release);
-    if let Some(before) = before {
-        let (old, new) = (Behaviour::of(before), Behaviour::of(release));
-        writeln!(out, "\n  what differs from {before}:").ok()?;
-        let mut none = true;
-        for switch in Behaviour::SWITCHES {
-            let (was, is) = (old.get(switch.name)?, new.get(switch.name)?);
-            if was != is {
-                none = false;
-                writeln!(out, "  {:<24} {was} → {is}", switch.name).ok()?;
-            }
+    match before {
+        Some(before) => writeln!(out, "\n  what differs from {before}:").ok()?,
+        None => out.push_str("\n  the oldest that is modelled; how it behaves:\n"),
+    }
+    let (old, new) = (before.map(Behaviour::of), Behaviour::of(release));
+    let mut none = true;
+    for switch in Behaviour::SWITCHES {
+        let (was, is) = (old.as_ref().and_then(|b| b.get(switch.name)), new.get(switch.name)?);
+        if was != Some(is) {
+            none = false;
+            let was = was.map_or_else(String::new, |was| format!("{was} → "));
+            writeln!(out, "  {:<24} {was}{is}", switch.name).ok()?;
         }
-        if none {
-            out.push_str("  nothing that is modelled\n");
-        }
+    }
+    if none {
+        out.push_str("  nothing that is modelled\n");
     }
     Some(())
 }

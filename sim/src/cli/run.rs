@@ -115,8 +115,9 @@ fn tasks<'t>(loaded: &'t Loaded, args: &RunArgs) -> Vec<Task<'t>> {
     // The table needs the scenario itself on the release that its variants are compared on.
     if variants && args.arc.is_empty() && !releases.contains(&loaded.release()) {
         releases.push(loaded.release());
-        releases.sort();
     }
+    releases.sort();
+    releases.dedup();
     for release in &releases {
         add(None, *release, loaded.expect(*release));
     }

@@ -71,7 +71,7 @@ macro_rules! scalars {
                 "bound" => text
                     .parse::<crate::scenario::file::Bound>()
                     .map(|_| ())
-                    .map_err(|()| NotA("a bound such as 0, 3..8, >= 1 or <= 5")),
+                    .map_err(|()| NotA("a bound such as 0, 3..8, 1.. or ..5")),
                 _ => Ok(()),
             }
         }

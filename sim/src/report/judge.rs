@@ -156,3 +156,92 @@ fn never_fired(plan: &Plan, report: &RunReport, may_not_fire: &[Str]) -> Vec<Rea
     let never = fired.into_iter().filter(|(id, any)| !any && !may_not_fire.contains(id));
     never.map(|(action, _)| Reason::NeverFired { action }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Violation;
+    use crate::scenario::load;
+
+    const SCENARIO: &str = r#"
+name: hand-made
+why: Judgement needs no world.
+release: 0.9.1
+clusters: [{ scale_sets: [{ name: linux }] }]
+workload: [{ id: late, pattern: single, scale_set: linux, when: { job: { is: finished } } }, { pattern: single, scale_set: linux }]
+faults: [{ id: kill, at: 1m, every: 1m, times: 3, actor_crash: { target: listener/linux } }]
+operators: [{ id: drain, at: 2m, drain_node: { node: n1 } }]
+marks: [{ at: 1m, mark: begun }]
+run_for: 1h
+expect: { next: { holds: all } }
+"#;
+
+    fn plan() -> Plan {
+        let loaded = load("hand-made.yaml", SCENARIO).unwrap_or_else(|r| panic!("{}", r.render(false)));
+        loaded.plan(None, controller_core::Release::Next, 0).unwrap_or_else(|| panic!("no plan"))
+    }
+
+    fn report(violated: &[&str]) -> RunReport {
+        let violation = |id: &&str| Violation {
+            invariant: (*id).into(),
+            component: "x".into(),
+            at: arc_api::Time::ZERO,
+            said: "it broke".into(),
+            about: Vec::new(),
+            cause: Vec::new(),
+        };
+        RunReport {
+            violations: violated.iter().map(violation).collect(),
+            fired: ["kill.2", "drain", "late.1"].map(Str::from).into(),
+            metrics: [("jobs_failed", 4.0)].into(),
+            ..RunReport::default()
+        }
+    }
+
+    fn expect(yaml: &str) -> Expect {
+        serde_saphyr::from_str(yaml).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[track_caller]
+    fn check(expect_yaml: &str, report: &RunReport, verdict: Verdict, reasons: &[&str]) {
+        let judged = judge(Some(&expect(expect_yaml)), &plan(), report);
+        let said: Vec<String> = judged.reasons.iter().map(ToString::to_string).collect();
+        assert_eq!((judged.verdict, said.iter().map(String::as_str).collect::<Vec<_>>()), (verdict, reasons.to_vec()));
+    }
+
+    #[test]
+    fn listed_violations_must_happen_and_others_must_not() {
+        check("{ violates: [a, b] }", &report(&["b", "a", "a"]), Verdict::Pass, &[]);
+        check("{ violates: [a, b] }", &report(&["a"]), Verdict::Fail, &["b was expected to be violated and held"]);
+        check("{ violates: [a] }", &report(&["a", "c", "c"]), Verdict::Fail, &["c violated: it broke"]);
+        check("{ violates: [a], may_violate: [c] }", &report(&["a", "c"]), Verdict::Pass, &[]);
+        check("{ violates: [a], may_violate: [c] }", &report(&["a"]), Verdict::Pass, &[]);
+        check("{ holds: all }", &report(&[]), Verdict::Pass, &[]);
+        check("{ holds: all }", &report(&["a"]), Verdict::Fail, &["a violated: it broke"]);
+    }
+
+    #[test]
+    fn metrics_and_states_are_held_against_their_bounds() {
+        check("{ metrics: { jobs_failed: 3..8 } }", &report(&[]), Verdict::Pass, &[]);
+        check("{ metrics: { jobs_failed: ..3 } }", &report(&[]), Verdict::Fail, &["jobs_failed is 4, expected ..3"]);
+        check("{ metrics: { other: 1.. } }", &report(&[]), Verdict::Fail, &["other is not measured, expected 1.."]);
+        check("{ reaches: [begun] }", &report(&[]), Verdict::Fail, &["`begun` was not reached"]);
+    }
+
+    #[test]
+    fn whatever_never_had_an_effect_fails_the_run() {
+        let none = RunReport { fired: Default::default(), ..report(&[]) };
+        let said = ["late", "drain", "kill"].map(|id| format!("`{id}` never had an effect, so nothing was shown"));
+        check("{ holds: all }", &none, Verdict::Fail, &[&said[0], &said[1], &said[2]]);
+        check("{ holds: all, may_not_fire: [late, drain, kill] }", &none, Verdict::Pass, &[]);
+        assert_eq!(judge(None, &plan(), &report(&["a"])).verdict, Verdict::Measured);
+        assert_eq!(judge(None, &plan(), &none).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn a_run_that_was_given_up_has_no_verdict_but_what_was_seen_stays_seen() {
+        let given_up = |violated: &[&str]| RunReport { gave_up: Some("too long".into()), ..report(violated) };
+        check("{ violates: [a] }", &given_up(&[]), Verdict::Inconclusive, &["given up: too long"]);
+        check("{ holds: all }", &given_up(&["a"]), Verdict::Fail, &["a violated: it broke", "given up: too long"]);
+    }
+}

@@ -104,8 +104,8 @@ impl<'c> Check<'c> {
         self.at(
             path,
             format!("unknown {what} `{name}`"),
-            format!("not one of the {what}s here"),
-            suggestion(name, &format!("{what}s here"), names),
+            format!("not one of the {} here", plural(what)),
+            suggestion(name, &format!("{} here", plural(what)), names),
         );
         false
     }
@@ -114,7 +114,9 @@ impl<'c> Check<'c> {
     }
     /// A reference must name exactly one scale set.
     fn set(&mut self, path: &[Seg], set: &SetRef) -> Option<&'c ScaleSetSpec> {
-        let found: Vec<_> = self.sets().filter(|(c, s)| set.matches(&c.name, &s.name)).collect();
+        let mut found: Vec<_> = self.sets().filter(|(c, s)| set.matches(&c.name, &s.name)).collect();
+        // Two of the same name in one cluster are a problem of their own.
+        found.dedup_by(|a, b| (&a.0.name, &a.1.name) == (&b.0.name, &b.1.name));
         match found.as_slice() {
             [(_, set)] => Some(set),
             [] => {
@@ -169,7 +171,9 @@ impl<'c> Check<'c> {
         let mut same = scenario.clone();
         super::compile::name_entries(&mut same);
         same.variants.clear();
-        if same == *self.body && v.release.is_none() && v.expect.is_none() {
+        let ids = ids(scenario);
+        let known = v.without.iter().all(|id| ids.contains_key(id));
+        if known && same == *self.body && v.release.is_none() && v.expect.is_none() {
             self.at(
                 &[],
                 format!("variant `{}` changes nothing", v.name),
@@ -177,7 +181,6 @@ impl<'c> Check<'c> {
                 "change a setting, add an entry, or leave one out with `without`",
             );
         }
-        let ids = ids(scenario);
         for (i, id) in v.without.iter().enumerate() {
             self.known(&path!["without", i], "entry", id, ids.keys().map(|id| id.as_str()));
         }
@@ -225,6 +228,15 @@ impl<'c> Check<'c> {
             let hint = format!("settle must outlast {} ({}); write at least that", longest.1, longest.0);
             self.at(&path!["settle"], format!("a settle of {settle} is too short"), label, hint);
         }
+    }
+}
+
+/// `switches`, `entries`, `scale sets`.
+fn plural(word: &str) -> String {
+    match (word.strip_suffix('y'), word.ends_with("ch")) {
+        (Some(stem), _) if !stem.ends_with('a') => format!("{stem}ies"),
+        (_, true) => format!("{word}es"),
+        _ => format!("{word}s"),
     }
 }
 

@@ -93,7 +93,7 @@ pub struct Expect {
     /// These states are reached (`sometimes` marks of the engine, or marks of this file).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reaches: Vec<Str>,
-    /// These metrics lie in these bounds: `0`, `3..8`, `>= 1`, `<= 5`.
+    /// These metrics lie in these bounds: `0`, `3..8`, `1..`, `..5`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<Str, Bound>,
     /// Entries that need not happen on these releases (a trigger that only others reach).
@@ -279,9 +279,9 @@ impl fmt::Display for Bound {
         match (self.least, self.most) {
             (Some(a), Some(b)) if a == b => write!(f, "{a}"),
             (Some(a), Some(b)) => write!(f, "{a}..{b}"),
-            (Some(a), None) => write!(f, ">= {a}"),
-            (None, Some(b)) => write!(f, "<= {b}"),
-            (None, None) => f.write_str(">= 0"),
+            (Some(a), None) => write!(f, "{a}.."),
+            (None, Some(b)) => write!(f, "..{b}"),
+            (None, None) => f.write_str("0.."),
         }
     }
 }
@@ -296,7 +296,11 @@ impl FromStr for Bound {
         } else if let Some(most) = text.strip_prefix("<=") {
             (None, Some(number(most)?))
         } else if let Some((least, most)) = text.split_once("..") {
-            (Some(number(least)?), Some(number(most)?))
+            let side = |t: &str| if t.trim().is_empty() { Ok(None) } else { number(t).map(Some) };
+            match (side(least)?, side(most)?) {
+                (None, None) => return Err(()),
+                sides => sides,
+            }
         } else {
             (Some(number(text)?), Some(number(text)?))
         };
@@ -313,7 +317,7 @@ impl<'de> Deserialize<'de> for Bound {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Bound, D::Error> {
         let text = String::deserialize(d)?;
         text.parse()
-            .map_err(|()| serde::de::Error::custom(format!("`{text}` is not a bound such as 0, 3..8, >= 1 or <= 5")))
+            .map_err(|()| serde::de::Error::custom(format!("`{text}` is not a bound such as 0, 3..8, 1.. or ..5")))
     }
 }
 impl JsonSchema for Bound {
@@ -323,7 +327,7 @@ impl JsonSchema for Bound {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "integer"], "format": "bound",
-            "description": "Bounds of a number: `0`, `3..8`, `>= 1`, `<= 5`.",
+            "description": "Bounds of a number: `0`, `3..8`, `1..`, `..5`.",
         })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Number, Value};
 
-use super::diagnostic::{Problem, suggestion};
+use super::diagnostic::{Problem, nearest, suggestion};
 use super::source::{Node, NodeKind};
 use crate::plan::values::check_format;
 
@@ -23,7 +23,7 @@ pub fn schema_of<T: JsonSchema>() -> Value {
 /// All problems of shape.
 pub fn read(root: &Node, schema: &Value) -> Result<Value, Vec<Problem>> {
     let mut shape = Shape { defs: schema.get("$defs").unwrap_or(&Value::Null), problems: Vec::new() };
-    let value = shape.value(root, schema, "the file");
+    let value = shape.value(root, schema, "file");
     if shape.problems.is_empty() { Ok(value) } else { Err(shape.problems) }
 }
 
@@ -150,7 +150,10 @@ impl<'s> Shape<'s> {
             }
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            if node.get(key).is_none() {
+            // A key that was only mistyped has been reported already.
+            let unknown = entries.iter().map(|(k, _)| k.text.as_str()).filter(|k| !properties.contains_key(*k));
+            let mistyped = unknown.into_iter().any(|k| nearest(k, properties.keys().map(String::as_str)) == Some(key));
+            if node.get(key).is_none() && !mistyped {
                 let about = properties.get(key).and_then(|p| self.resolve_doc(p)).unwrap_or_default();
                 self.problems.push(
                     Problem::new(node.span.clone(), format!("missing key `{key}`"))

@@ -150,7 +150,7 @@ impl Check<'_> {
             if self.known(&here, "switch", name, names)
                 && let Some(switch) = Behaviour::SWITCHES.iter().find(|s| s.name == name.as_str())
             {
-                self.known(&here, &format!("value of `{name}`"), value, switch.values.iter().map(|(v, _)| *v));
+                self.known(&here, "value", value, switch.values.iter().map(|(v, _)| *v));
             }
         }
     }
