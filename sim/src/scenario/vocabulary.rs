@@ -226,6 +226,9 @@ pub const METRICS: &[MetricInfo] = &[
     more("jobs_succeeded", "jobs that succeeded"),
     less("jobs_failed", "jobs that failed"),
     less("jobs_failed_docker", "jobs that failed because the docker daemon could not be reached"),
+    less("docker_failures", "those of all jobs that ended, per mille"),
+    less("docker_failures_low", "lower end of their 95 % interval (Wilson), per mille"),
+    less("docker_failures_high", "upper end of their 95 % interval (Wilson), per mille"),
     less("jobs_failed_hook", "jobs that failed in a container hook"),
     less("jobs_failed_shutdown", "jobs that failed because their runner was shut down"),
     less("jobs_never_started", "jobs that no runner took"),
@@ -242,7 +245,14 @@ pub const METRICS: &[MetricInfo] = &[
     less("listener_exits", "listener processes ended"),
     plain("controller_starts", "controller processes started"),
     less("runners_created", "EphemeralRunner objects created"),
+    less("runners_failed", "EphemeralRunner objects that were Failed at some time"),
     less("runner_pods", "runner pods created"),
+    less("pods_rejected", "pod creations that an API server refused"),
+    plain("reported_current", "sum of status.currentRunners of all sets at the last mark, or at the end"),
+    plain("reported_pending", "sum of status.pendingEphemeralRunners of all sets, likewise"),
+    plain("reported_running", "sum of status.runningEphemeralRunners of all sets, likewise"),
+    plain("reported_failed", "sum of status.failedEphemeralRunners of all runner sets, likewise"),
+    plain("pods_existing", "runner pods that exist, likewise"),
     less("runner_starts", "runner processes started"),
     plain("registrations", "registrations made"),
     less("runners_wasted", "registrations that ran no job"),
@@ -265,6 +275,16 @@ mod tests {
             assert_eq!(invariant(entry.id).map(|i| i.catalogue), Some(entry.field_id), "{}", entry.id);
         }
         assert!(METRICS.iter().enumerate().all(|(i, m)| METRICS[..i].iter().all(|o| o.id != m.id)));
+    }
+
+    #[test]
+    fn every_figure_of_a_run_is_named_and_every_name_is_a_figure() {
+        let mut figures: Vec<&str> = crate::metrics::Metrics::default().figures().into_keys().collect();
+        figures.extend(["violations", "runners_wasted"]);
+        figures.sort_unstable();
+        let mut names: Vec<&str> = METRICS.iter().map(|m| m.id).collect();
+        names.sort_unstable();
+        assert_eq!(figures, names);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_api::crd::ErPhase;
 use arc_api::kube::{Identity, KubeRequest, WatchEvent, WatchType};
 use arc_api::meta::Key;
 use arc_api::pod::Pod;
@@ -45,8 +46,13 @@ impl World {
                 self.invariants.on_pod_identity(pod, !sound, self.now);
             }
         }
-        if event.type_ == WatchType::Added && matches!(event.object, Object::EphemeralRunner(_)) {
-            self.metrics.count("runners_created");
+        if let Object::EphemeralRunner(runner) = &event.object {
+            if event.type_ == WatchType::Added {
+                self.metrics.count("runners_created");
+            }
+            if runner.status.phase == ErPhase::Failed && self.metrics.failed.insert(runner.metadata.uid) {
+                self.metrics.count("runners_failed");
+            }
         }
         self.object_triggers(site, event);
         self.after_observation();
@@ -77,6 +83,28 @@ impl World {
         self.invariants.on_service(event, self.now, self.cause);
         self.job_triggers(event);
         self.after_observation();
+    }
+
+    /// What all sets report now, and what there is: kept at every mark.
+    pub(crate) fn observe_reported(&mut self) {
+        let mut r = crate::metrics::Reported::default();
+        for site in &self.sites {
+            let api = site.cluster.api();
+            for o in api.iter(Kind::AutoscalingRunnerSet).chain(api.iter(Kind::EphemeralRunnerSet)) {
+                match o {
+                    Object::AutoscalingRunnerSet(a) => {
+                        r.current += i64::from(a.status.current_runners);
+                        r.pending += i64::from(a.status.pending_ephemeral_runners);
+                        r.running += i64::from(a.status.running_ephemeral_runners);
+                    }
+                    Object::EphemeralRunnerSet(e) => r.failed += i64::from(e.status.failed_ephemeral_runners),
+                    _ => {}
+                }
+            }
+            let pods = api.iter(Kind::Pod).filter_map(|o| o.get::<Pod>());
+            r.pods += pods.filter(|p| p.spec.container("runner").is_some()).count() as i64;
+        }
+        self.metrics.reported = Some(r);
     }
 
     /// A service call was answered: polls keep a listener's clock going, JIT configurations are remembered.
@@ -129,6 +157,9 @@ impl World {
         reply: &Reply,
         changed: bool,
     ) {
+        if let (KubeRequest::Create(Object::Pod(_)), Reply::Kube(Err(CallError::Api(_)))) = (request, reply) {
+            self.metrics.count("pods_rejected");
+        }
         let manager = self.proc(proc).is_some_and(|p| p.role == Role::Controller);
         if !manager {
             if let (Identity::Admin, KubeRequest::Delete { kind: Kind::AutoscalingRunnerSet, key, .. }) = (who, request)

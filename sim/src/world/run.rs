@@ -136,6 +136,7 @@ impl World {
             }
             Action::Mark(text) => {
                 self.faults.hit(n);
+                self.observe_reported();
                 let (id, did) = (action.id.clone(), text.clone());
                 self.note(crate::trace::Actor(0), Digest::of(13).with(u64::from(n)), || What::Operator { id, did });
             }
@@ -173,6 +174,9 @@ impl World {
     /// Looks at the end state and makes the report.
     pub fn finish(mut self, ending: Ending) -> RunReport {
         let (now, cause) = (self.now, self.cause);
+        if self.metrics.reported.is_none() {
+            self.observe_reported();
+        }
         if ending == Ending::HotLoop {
             let said = "events follow each other without time passing".into();
             self.violation("restarts-are-bounded", "world", now, cause, &"world".into(), said);
