@@ -8,7 +8,7 @@ use arc_api::meta::Key;
 use arc_api::pod::Pod;
 use arc_api::service::{JobResult, Op, ServiceOk};
 use arc_api::{Duration, JobId, Kind, Object, Str, format_smolstr};
-use controller_core::call::Reply;
+use controller_core::call::{CallError, Reply};
 use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
