@@ -319,6 +319,9 @@ impl Invariants {
         if !owned {
             return;
         }
+        if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {
+            self.bounds.set(Check::Reference(pod.metadata.uid), false, now, &about, Str::default);
+        }
         let place: SiteKey = (site, pod.metadata.key());
         let runner = self.ledger.runners.entry(place.clone()).or_default();
         runner.pod = (!gone).then(|| pod.clone());
