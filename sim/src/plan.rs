@@ -8,6 +8,7 @@
 pub mod fault;
 pub mod names;
 pub mod operator;
+pub mod quantity;
 pub mod values;
 pub mod world;
 

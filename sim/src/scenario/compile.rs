@@ -292,3 +292,29 @@ fn poisson(first: Dur, w: &Workload, ends: Dur, rng: &mut ChaCha8Rng) -> Vec<Dur
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poisson_arrivals_have_their_mean_and_stay_in_their_time() {
+        let text = "name: p\nwhy: x\nrelease: next\nclusters: [{ scale_sets: [{ name: linux }] }]\nrun_for: 100h\nexpect: { next: { holds: all } }\n\
+                    workload: [{ pattern: trickle, scale_set: linux, every: 1m, at: 1h, arrivals: poisson }]\n";
+        let loaded = crate::scenario::load("p.yaml", text).unwrap_or_else(|r| panic!("{}", r.render(false)));
+        let counts: Vec<usize> = (0..5)
+            .map(|seed| {
+                let plan = loaded.plan(None, Release::Next, seed).unwrap_or_else(|| panic!("no plan"));
+                let times = plan.actions.iter().map(|a| match a.when {
+                    When::At(d) => d.0.as_secs(),
+                    When::Event(_) => 0,
+                });
+                let times: Vec<u64> = times.collect();
+                assert!(times.is_sorted() && times[0] >= 3600 && times[times.len() - 1] < 360_060);
+                times.len()
+            })
+            .collect();
+        assert!(counts.iter().all(|n| (5_500..6_400).contains(n)), "{counts:?}");
+        assert!(counts.windows(2).any(|w| w[0] != w[1]));
+    }
+}
