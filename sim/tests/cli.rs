@@ -261,10 +261,12 @@ fn runs_that_differ_are_located() {
 fn list_names_everything_that_files_are_made_of() {
     let dir = directory("list", &[("a.yaml", GOOD)]);
     let output = arc_sim(&["list", dir.to_str().unwrap()], &no_engine);
-    // Switches come and go with the releases' details; that they are listed is enough here.
+    // Switches and metrics come and go with details; that they are listed is enough here.
     let text = shown(&output, &dir);
-    let (words, switches) = text.split_once("switches (").unwrap();
-    assert!(controller_core::Behaviour::SWITCHES.iter().all(|s| switches.contains(s.name)));
+    let (words, rest) = text.split_once("metrics (").unwrap();
+    assert!(controller_core::Behaviour::SWITCHES.iter().all(|s| rest.contains(s.name)));
+    assert!(arc_sim::scenario::vocabulary::METRICS.iter().all(|m| rest.contains(m.id)));
+    assert!(controller_core::Release::ALL.iter().all(|r| rest.contains(r.as_str())));
     snapshot!("list", words);
 }
 
