@@ -83,7 +83,7 @@ catalogue! {
     "deletion-finishes" "LIVE-DEL" Settles:
         "An object marked for deletion disappears.",
         "whoever uninstalls, renames or upgrades",
-        "five minutes; for as long as a job of its own runners runs; an identity that a live set still uses",
+        "five minutes; for as long as a job of its own runners runs, or counts as running at the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses",
         "arc-controllers.md §13 I12";
     "restarts-are-bounded" "SAFE-RATE" Always:
         "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, and no write repeated more than sixty times a minute.",
@@ -138,7 +138,7 @@ catalogue! {
     "surplus-disappears" "LIVE-DOWN" Settles:
         "Idle runners above what was asked for disappear.",
         "whoever pays for them",
-        "ten minutes: they go with an empty poll",
+        "ten minutes: they go with an empty poll; a runner for each job whose own runner died, until the service gives the job up",
         "field-bugs.md LIVE-DOWN";
 }
 

@@ -40,6 +40,8 @@ pub struct SetState {
     pub busy: i32,
     /// Jobs of the set that wait for a runner.
     pub waiting: i32,
+    /// Jobs of the set that a runner took and that are not over for the service, whatever became of the runner.
+    pub running: i32,
     /// When listener processes started.
     pub listener_starts: VecDeque<Time>,
     /// Jobs that failed for want of a daemon or of permissions.

@@ -385,7 +385,7 @@ impl Invariants {
         let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
         let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
         let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
-        let wanted = s.wanted;
+        let (wanted, running) = (s.wanted, s.running);
         self.looked("max-runners-respected");
         self.bounds.set(Check::OverMax(set.clone()), live > max && !deleting, now, &about, || {
             format_smolstr!("{live} runners, maxRunners {max}")
@@ -395,7 +395,10 @@ impl Invariants {
         self.bounds.set(Check::MinRunners(set.clone()), wanted && idle < due, now, &about, || {
             format_smolstr!("{idle} idle runners, minRunners {min}")
         });
-        self.bounds.set(Check::Surplus(set.clone()), wanted && !deleting && idle > min + waiting, now, &about, || {
+        // A job whose runner died is asked for until the service gives it up: nobody else can know.
+        let lost = (running - busy).max(0);
+        let surplus = wanted && !deleting && idle > min + waiting + lost;
+        self.bounds.set(Check::Surplus(set.clone()), surplus, now, &about, || {
             format_smolstr!("{idle} idle runners, minRunners {min}, {waiting} jobs waiting")
         });
         self.looked("one-runner-set");
@@ -433,19 +436,20 @@ impl Invariants {
                 let state = self.ledger.jobs.entry(*job).or_default();
                 state.started = Some(now);
                 let set = state.set.clone();
+                self.job_runs(set.as_ref(), 1);
                 self.job_leaves_queue(set, now);
                 self.bounds.set(Check::JobRunner(*job), false, now, &Str::default(), Str::default);
             }
             ServiceEvent::JobReturned { job, .. } => {
                 let state = self.ledger.jobs.entry(*job).or_default();
-                let set = if state.started.is_none() { state.set.clone() } else { None };
-                self.job_leaves_queue(set, now);
+                let (set, ran) = (state.set.clone(), state.started.take().is_some());
+                self.job_stops(set, ran, now);
             }
             ServiceEvent::JobCompleted { job, .. } => {
                 let state = self.ledger.jobs.entry(*job).or_default();
                 state.ended = Some(now);
-                let set = if state.started.is_none() { state.set.clone() } else { None };
-                self.job_leaves_queue(set, now);
+                let (set, ran) = (state.set.clone(), state.started.is_some());
+                self.job_stops(set, ran, now);
                 self.bounds.set(Check::JobRunner(*job), false, now, &Str::default(), Str::default);
             }
             ServiceEvent::SessionCreated { scale_set, owner, .. } => {
@@ -504,6 +508,24 @@ impl Invariants {
     fn start_job_clock(&mut self, job: JobId, now: Time, said: &'static str) {
         let about = format_smolstr!("job {job}");
         self.bounds.restart(Check::JobRunner(job), now, &about, || said.into());
+    }
+
+    fn job_runs(&mut self, set: Option<&SetKey>, by: i32) {
+        if let Some(set) = set {
+            let state = self.ledger.set(set);
+            state.running = (state.running + by).max(0);
+        }
+    }
+
+    /// A job is over or waits again: it ran, or it waited until now.
+    fn job_stops(&mut self, set: Option<SetKey>, ran: bool, now: Time) {
+        if !ran {
+            return self.job_leaves_queue(set, now);
+        }
+        self.job_runs(set.as_ref(), -1);
+        if let Some(set) = set {
+            self.weigh(&set, now);
+        }
     }
 
     fn job_leaves_queue(&mut self, set: Option<SetKey>, now: Time) {

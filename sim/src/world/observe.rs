@@ -24,7 +24,7 @@ impl World {
         {
             self.deadline = due;
             let at = due.max(self.now);
-            self.schedule(at, Event::Deadline);
+            self.schedule_first(at, Event::Deadline);
         }
     }
 
@@ -374,7 +374,7 @@ impl World {
                 let name = object.meta().label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
                 ledger.sets.iter().any(|((_, key), s)| {
                     (key.name == name || key.name == object.meta().name)
-                        && (s.busy > 0 || self.is_named(s.ars.as_deref(), object))
+                        && (s.busy > 0 || s.running > 0 || self.is_named(s.ars.as_deref(), object))
                 })
             }
             Check::Visible(uid) => {
