@@ -58,8 +58,12 @@ impl<E> EventQueue<E> {
         self.heap.push(Entry { at, order, event });
     }
 
-    /// Schedules `event` before every drawn tie of its instant: for inputs of the plan, whose order people wrote down.
+    /// Schedules `event` before every drawn tie of its instant: for inputs of the plan, whose order people wrote down, and for
+    /// observers, which must not shift what they look at.
     pub fn push_first(&mut self, at: Time, event: E) {
+        if at == Time::NEVER {
+            return;
+        }
         self.seq += 1;
         self.heap.push(Entry { at, order: self.seq & 0xfff_ffff_ffff, event });
     }

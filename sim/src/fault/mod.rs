@@ -360,8 +360,10 @@ impl Faults {
                 let soon = now.after(Duration::from_millis(1));
                 Some(match f.mode {
                     NetMode::Refused => Verdict::Lose { how: "refused", until: soon, error: Transport::Refused },
-                    NetMode::Reset => Verdict::Lose { how: "reset", until: soon, error: Transport::Reset },
-                    NetMode::Blackhole | NetMode::LoseRequest => {
+                    NetMode::Reset | NetMode::LoseRequest => {
+                        Verdict::Lose { how: "reset", until: soon, error: Transport::Reset }
+                    }
+                    NetMode::Blackhole => {
                         Verdict::Lose { how: "black hole", until: patience, error: Transport::Timeout }
                     }
                     // New connections work; those that existed are dead: their requests go nowhere.

@@ -38,11 +38,10 @@ impl World {
             reply: reply.as_ref(),
         };
         let fired = self.faults.triggered(&view, point, self.now);
-        let found = self.faults.verdict(&view, point, self.now);
         for action in fired {
             self.trigger(action, Some(proc));
         }
-        let Some((action, verdict)) = found else { return Verdict::Pass };
+        let Some((action, verdict)) = self.faults.verdict(&view, point, self.now) else { return Verdict::Pass };
         if point == Point::OnArrival
             && let Some(flight) = self.calls.get_mut(call)
         {
@@ -77,7 +76,7 @@ impl World {
         };
         if !after.is_zero() {
             let at = self.now.after(after);
-            return self.schedule(at, Event::Action(action));
+            return self.schedule_first(at, Event::Action(action));
         }
         // A crash of the caller happens here and now, between this point and the next.
         if let Action::Fault(Fault::ActorCrash(f)) = &planned.what
@@ -90,7 +89,7 @@ impl World {
                 id: said,
                 did: "kills its caller".into(),
             });
-            return self.crash(id);
+            return self.crash(id, f.in_flight_applied);
         }
         self.begin_action(action);
     }
@@ -114,7 +113,7 @@ impl World {
                     self.faults.hit(action);
                 }
                 for id in targets {
-                    self.crash(id);
+                    self.crash(id, f.in_flight_applied);
                 }
             }
             Fault::ActorSlow(f) => {
@@ -230,8 +229,8 @@ impl World {
     }
 
     /// kill -9.
-    pub(crate) fn crash(&mut self, id: ProcId) {
-        self.kill(id, "killed");
+    pub(crate) fn crash(&mut self, id: ProcId, in_flight_applied: crate::plan::Ratio) {
+        self.end(id, 137, "killed".into(), in_flight_applied);
     }
 }
 

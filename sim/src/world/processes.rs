@@ -4,6 +4,7 @@ use arc_api::kube::Identity;
 use arc_api::{Str, Time};
 
 use super::{Event, Machine, ProcId, Process, Tag, World};
+use crate::plan::Ratio;
 use crate::process::runner::{RunnerInput, RunnerOutput};
 use crate::process::{Input, Output};
 use crate::trace::{Actor, Digest, What};
@@ -128,13 +129,19 @@ impl World {
 
     /// A process ends: by itself, by a signal, by a crash. What it had in flight may still arrive; replies die.
     pub(crate) fn exit(&mut self, id: ProcId, code: i32, text: Str) {
+        // A kill may or may not lose the write in flight (kubernetes-api.md §3.1, 504 in the audit log).
+        let applied = if code == 137 { Ratio { num: 1, den: 2 } } else { Ratio::ONE };
+        self.end(id, code, text, applied);
+    }
+
+    /// The same, and how likely a request that is on its way is carried out.
+    pub(crate) fn end(&mut self, id: ProcId, code: i32, text: Str, applied: Ratio) {
         let Some(process) = self.procs.get_mut(id.0 as usize).and_then(Option::take) else { return };
         self.note(process.actor, Digest::of(7).with(code as u64), || What::ProcessExit { code, text: text.clone() });
         for call in self.calls.of(id) {
             self.graves.insert(id, (process.who.clone(), process.actor));
             let on_its_way = self.calls.get_mut(call).is_some_and(|c| c.reply.is_none());
-            // A crash may or may not lose the write in flight (kubernetes-api.md §3.1, 504 in the audit log).
-            if on_its_way && code == 137 && self.dice.crash.chance(1, 2) {
+            if on_its_way && !applied.is_one() && !self.dice.crash.hits(applied) {
                 self.calls.remove(call);
             } else {
                 self.abandon(call);
