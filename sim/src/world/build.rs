@@ -67,6 +67,7 @@ impl World {
             cancels: Default::default(),
             rules: BTreeMap::new(),
             behaviours: BTreeMap::new(),
+            leak: super::Leak::default(),
             plan,
         };
         world.prepare();

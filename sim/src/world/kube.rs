@@ -48,8 +48,17 @@ impl World {
             Body::Kube(..) => &mut self.dice.kube,
             Body::Service(_) => &mut self.dice.github,
         };
-        let arrival = dice.arrival(self.now, latency);
-        match self.verdict(call, Point::BeforeSend) {
+        let mut arrival = dice.arrival(self.now, latency);
+        if let Some(more) = self.leak.latency {
+            arrival = arrival.after(more(self.now));
+        }
+        let verdict = self.verdict(call, Point::BeforeSend);
+        if self.calls.get_mut(call).is_none_or(|c| c.orphaned) {
+            // Its process was killed at this very point: nothing has left it.
+            self.calls.remove(call);
+            return;
+        }
+        match verdict {
             Verdict::Pass => self.schedule(arrival, Event::Arrive(call)),
             Verdict::Delay(d) => self.schedule(arrival.after(d), Event::Arrive(call)),
             Verdict::Lose { how, until, error } => self.lose(call, "request", how, until, error),
@@ -254,7 +263,8 @@ impl World {
             }
             self.site_mut(site).seen = now_at;
             self.site_mut(site).cluster.api_mut().trim_log(now_at);
-            for w in 0..self.watchers.len() {
+            for place in 0..self.watchers.len() {
+                let w = self.leak.watcher.map_or(place, |order| order(place, self.watchers.len(), self.now));
                 let watcher = &self.watchers[w];
                 if watcher.site == site && watcher.open && watcher.head_at == Time::NEVER {
                     let kind = watcher.kind;

@@ -42,6 +42,8 @@ use crate::trace::{Actor, EventId, Trace};
 
 pub use calls::Tag;
 pub(crate) use calls::{Body, CallId, Calls, InFlight, describe};
+#[doc(hidden)]
+pub use run::{Leak, run_leaking};
 pub use run::{RunOptions, run};
 
 /// A cluster of the world.
@@ -250,6 +252,8 @@ pub struct World {
     pub(crate) rules: BTreeMap<u32, faults::Rules>,
     /// Behaviours by release and changed switches.
     pub(crate) behaviours: BTreeMap<(Release, Vec<(Str, Str)>), Arc<Behaviour>>,
+    /// Planted by a test of the self-check.
+    pub(crate) leak: Leak,
 }
 
 impl World {
@@ -267,6 +271,10 @@ impl World {
     }
     pub(crate) fn schedule(&mut self, at: Time, event: Event) {
         self.queue.push(at, Scheduled { event, cause: self.cause });
+    }
+    /// Schedules what the plan or the observers want: without a tie of its own, so that neither shifts anything else.
+    pub(crate) fn schedule_first(&mut self, at: Time, event: Event) {
+        self.queue.push_first(at, Scheduled { event, cause: self.cause });
     }
     pub(crate) fn site(&self, id: SiteId) -> &Site {
         &self.sites[id.0 as usize]
