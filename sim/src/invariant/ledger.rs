@@ -20,8 +20,8 @@ pub type SiteKey = (SiteId, Key);
 pub struct SetState {
     /// Installed by Helm and not uninstalled: it shall exist.
     pub wanted: bool,
-    /// The user asked for its deletion.
-    pub user_deletes: bool,
+    /// The objects whose deletion the user asked for, even if the user has changed his mind since.
+    pub asked: BTreeSet<Uid>,
     /// minRunners as installed.
     pub min: i32,
     /// maxRunners as installed.
@@ -166,6 +166,13 @@ pub struct Ledger {
     pub last_write: Time,
     /// Sessions that exist, by scale set.
     pub sessions: BTreeMap<ScaleSetId, Str>,
+}
+
+impl SetState {
+    /// Whether the user asked for the deletion of the object there is now; if there is none, whether he wants none.
+    pub fn may_go(&self) -> bool {
+        self.ars.as_ref().map_or(!self.wanted, |a| self.asked.contains(&a.metadata.uid))
+    }
 }
 
 impl Ledger {

@@ -47,7 +47,7 @@ impl Invariants {
         match wanted {
             Some((min, max)) => {
                 let news = !state.wanted;
-                (state.wanted, state.user_deletes, state.min, state.max) = (true, false, min, max);
+                (state.wanted, state.min, state.max) = (true, min, max);
                 if news {
                     self.looked("listener-is-polling");
                     let about = set.1.name.clone();
@@ -56,7 +56,8 @@ impl Invariants {
                 }
             }
             None => {
-                (state.wanted, state.user_deletes) = (false, true);
+                state.wanted = false;
+                state.asked.extend(state.ars.as_ref().map(|a| a.metadata.uid));
                 let about = set.1.name.clone();
                 for check in [Check::Polling(set.clone()), Check::MinRunners(set.clone()), Check::Surplus(set.clone())]
                 {
@@ -489,8 +490,8 @@ impl Invariants {
             ServiceEvent::ScaleSetDeleted { scale_set, name, why } => {
                 self.looked("owned-by-user");
                 let set = self.ledger.scale_sets.remove(scale_set);
-                let wanted = set.as_ref().and_then(|s| self.ledger.sets.get(s)).is_some_and(|s| s.wanted);
-                if wanted && *why == ScaleSetEnd::Deleted {
+                let kept = set.as_ref().and_then(|s| self.ledger.sets.get(s)).is_some_and(|s| !s.may_go());
+                if kept && *why == ScaleSetEnd::Deleted {
                     self.report(
                         "owned-by-user",
                         "set",

@@ -232,17 +232,20 @@ pub const METRICS: &[MetricInfo] = &[
     less("jobs_failed_hook", "jobs that failed in a container hook"),
     less("jobs_failed_shutdown", "jobs that failed because their runner was shut down"),
     less("jobs_never_started", "jobs that no runner took"),
-    less("jobs_delayed", "jobs that waited more than a minute for a runner"),
+    less("jobs_delayed", "jobs that waited more than a minute for a runner, or wait still"),
     less("wait_p50_ms", "median wait of jobs from queueing to start"),
     less("wait_p95_ms", "95th percentile of that wait"),
-    less("wait_max_ms", "longest wait"),
+    less("wait_max_ms", "longest wait, of jobs that wait still as well"),
     less("infra_failures", "failures of jobs that are not the jobs' own"),
-    less("offline_max_s", "longest time without a polling listener that ended"),
+    less("offline_max_s", "longest time an installed scale set had no polling listener"),
+    less("offline_total_s", "all such times of a second or more together"),
     less("session_refusals", "session creations answered 409"),
+    less("refusals_per_minute", "session refusals a minute between the first and the last of them"),
     less("refused_for_s", "first to last refusal of a session"),
     plain("sessions", "message sessions opened"),
     less("listener_starts", "listener processes started"),
     less("listener_exits", "listener processes ended"),
+    less("sets_deleted", "AutoscalingRunnerSets deleted by a controller and not by their users"),
     plain("controller_starts", "controller processes started"),
     less("runners_created", "EphemeralRunner objects created"),
     less("runners_failed", "EphemeralRunner objects that were Failed at some time"),
@@ -279,7 +282,8 @@ mod tests {
 
     #[test]
     fn every_figure_of_a_run_is_named_and_every_name_is_a_figure() {
-        let mut figures: Vec<&str> = crate::metrics::Metrics::default().figures().into_keys().collect();
+        let mut figures: Vec<&str> =
+            crate::metrics::Metrics::default().figures(arc_api::Time::ZERO).into_keys().collect();
         figures.extend(["violations", "runners_wasted"]);
         figures.sort_unstable();
         let mut names: Vec<&str> = METRICS.iter().map(|m| m.id).collect();

@@ -115,8 +115,12 @@ impl World {
         match &request.op {
             Op::GetMessage { .. } => {
                 let good = matches!(reply, Reply::Service(Ok(ServiceOk::Message(_) | ServiceOk::Nothing)));
+                let set = (process.site, process.set_key.clone());
                 if good && process.role == Role::Listener {
-                    let set = (process.site, process.set_key.clone());
+                    self.metrics.poll_opens(&set, self.now);
+                }
+                self.metrics.poll_ends(&set, self.now);
+                if good && process.role == Role::Listener {
                     if self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted) {
                         self.invariants.looked("listener-is-polling");
                         let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
@@ -165,8 +169,7 @@ impl World {
             if let (Identity::Admin, KubeRequest::Delete { kind: Kind::AutoscalingRunnerSet, key, .. }) = (who, request)
             {
                 let set = (site, key.clone());
-                self.invariants.ledger.set(&set).user_deletes = true;
-                self.invariants.intend(set, None, self.now);
+                self.intend(set, None);
             }
             return;
         }
@@ -178,8 +181,9 @@ impl World {
             match kind {
                 Kind::AutoscalingRunnerSet => {
                     self.invariants.looked("owned-by-user");
-                    let wanted = self.invariants.ledger.sets.get(&(site, key.clone())).is_some_and(|s| !s.user_deletes);
-                    if wanted {
+                    let kept = self.invariants.ledger.sets.get(&(site, key.clone())).is_some_and(|s| !s.may_go());
+                    if kept {
+                        self.metrics.count("sets_deleted");
                         let about = format_smolstr!("AutoscalingRunnerSet {key}");
                         let said = "was deleted by a controller; its user had not asked for it".into();
                         let (now, cause) = (self.now, self.cause);
@@ -254,13 +258,21 @@ impl World {
         let _ = (id, text);
         if process.role == Role::Listener {
             self.metrics.listener_exits.push((self.now, code));
+            self.metrics.poll_ends(&(process.site, process.set_key.clone()), self.now);
         }
     }
 
-    pub(crate) fn observe_log(&mut self, _id: ProcId, level: &str, line: &str) {
-        if level == "ERROR" {
-            let head: Str = line.split(['/', '"', ':']).next().unwrap_or(line).trim().into();
-            *self.metrics.error_lines.entry(head).or_default() += 1;
+    pub(crate) fn observe_log(&mut self, id: ProcId, level: &str, line: &str) {
+        if level == "ERROR" && self.proc(id).is_some_and(|p| p.role == Role::Controller) {
+            *self.metrics.error_lines.entry(message_of(line)).or_default() += 1;
+        }
+    }
+
+    /// A listener's poll reached the service and waits there.
+    pub(crate) fn observe_poll_parked(&mut self, proc: ProcId) {
+        let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };
+        if process.role == Role::Listener {
+            self.metrics.poll_opens(&(process.site, process.set_key.clone()), self.now);
         }
     }
 
@@ -412,5 +424,14 @@ impl World {
         let on_set = state.ars.as_ref().is_some_and(|a| a.status.conditions.iter().any(|c| c.status));
         let on_listener = state.listeners.iter().filter_map(|l| ledger.listeners.get(&(set.0, l.clone())));
         on_set || on_listener.into_iter().any(|l| l.status.conditions.iter().any(|c| c.status))
+    }
+}
+
+/// The message of a controller's log line, without the object and the error it is about.
+fn message_of(line: &str) -> Str {
+    let head = line.split(['"', ':']).next().unwrap_or(line).trim();
+    match head.rsplit_once(' ') {
+        Some((message, object)) if object.contains('/') => message.into(),
+        _ => head.into(),
     }
 }

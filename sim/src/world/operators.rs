@@ -148,11 +148,16 @@ impl World {
         match wish {
             Wish::None => {}
             Wish::Set(key, min, max) => {
-                let now = self.now;
-                self.invariants.intend((site, key), Some((min, max)), now);
+                self.intend((site, key), Some((min, max)));
                 self.after_observation();
             }
         }
+    }
+
+    /// A scale set shall exist from now on, with these limits, or not exist any more.
+    pub(crate) fn intend(&mut self, set: crate::invariant::SetKey, wanted: Option<(i32, i32)>) {
+        self.metrics.wanted(&set, wanted.is_some(), self.now);
+        self.invariants.intend(set, wanted, self.now);
     }
 
     pub(super) fn run_command(&mut self, site: SiteId, id: &Str, action: Option<u32>, tasks: Vec<Task>) {
@@ -320,7 +325,7 @@ impl World {
                     Some(Task::Helm(Box::new(op), Wish::None))
                 });
                 for key in wishes {
-                    self.invariants.intend(key, None, self.now);
+                    self.intend(key, None);
                 }
                 all
             }
@@ -376,7 +381,7 @@ impl World {
                 for site in self.sites_of(cluster) {
                     let keys: Vec<Key> = self.invariants.ledger.sets.keys().filter(|(s, k)| *s == site && k.namespace == d.namespace).map(|(_, k)| k.clone()).collect();
                     for key in keys {
-                        self.invariants.intend((site, key), None, self.now);
+                        self.intend((site, key), None);
                     }
                 }
                 self.each(cluster, |_, _| vec![Task::Call(KubeRequest::Delete { kind: Kind::Namespace, key: Key::new("", d.namespace.clone()), options: DeleteOptions::default() })])

@@ -209,7 +209,7 @@ impl World {
             .into_iter()
             .map(|(c, since, about, said)| arc_api::format_smolstr!("{}: {about} {said} (since {since})", c.rule().0))
             .collect();
-        let mut figures = self.metrics.figures();
+        let mut figures = self.metrics.figures(now);
         figures.insert("violations", self.invariants.broken() as i64);
         RunReport {
             ending,

@@ -26,6 +26,7 @@ impl World {
             lose_reply: None,
             sent: self.now,
             held: false,
+            deleting: None,
         });
         self.leave(call);
     }
@@ -58,7 +59,11 @@ impl World {
                     self.github.cancel(ticket, self.now);
                     self.calls.remove(call);
                 } else {
+                    let polls = matches!(request.op, Op::GetMessage { .. });
                     self.parked.insert(ticket, call);
+                    if polls {
+                        self.observe_poll_parked(proc);
+                    }
                 }
             }
         }
