@@ -61,6 +61,8 @@ pub(crate) struct InFlight {
     pub(crate) sent: Time,
     /// A fault has held it up on arrival: it is not met twice.
     pub(crate) held: bool,
+    /// A DELETE that has read its object and not written yet.
+    pub(crate) deleting: Option<Box<fake_kube::PendingDelete>>,
 }
 
 /// All calls in flight.
@@ -144,6 +146,7 @@ mod tests {
             lose_reply: None,
             sent: Time(0),
             held: false,
+            deleting: None,
         }
     }
 

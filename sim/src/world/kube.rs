@@ -1,13 +1,16 @@
 //! The road to the API servers: requests out, commits noticed, watch streams in.
 
-use arc_api::kube::{KubeRequest, WatchType};
-use arc_api::{Kind, Str, Time};
+use arc_api::kube::{Identity, KubeRequest, WatchType};
+use arc_api::{Duration, Kind, Str, Time};
 use controller_core::call::{CallError, Reply, Transport};
 
 use super::{Body, Event, InFlight, ProcId, SiteId, Tag, Watcher, World, describe};
 use crate::fault::{Point, Verdict};
 use crate::process::Input;
 use crate::trace::{Digest, What};
+
+/// From the read of a DELETE to its transaction in the store.
+const TRANSACTION: Duration = Duration::from_micros(300);
 
 impl World {
     /// A process sends an API request.
@@ -24,6 +27,7 @@ impl World {
             lose_reply: None,
             sent: at,
             held: false,
+            deleting: None,
         });
         if at > self.now {
             self.schedule(at, Event::Leave(call));
@@ -106,6 +110,27 @@ impl World {
         self.schedule(until, Event::Reply(call));
     }
 
+    /// Whether a DELETE has just read an object that nothing holds: it will be removed whatever happens to it before the
+    /// transaction, a new finalizer included (kubernetes-api.md §2.4 item 7). Only custom resources: nobody else's finalizers race.
+    fn begins_removal(&mut self, site: SiteId, who: &Identity, request: &KubeRequest, call: super::CallId) -> bool {
+        let KubeRequest::Delete { kind, key, options } = request else { return false };
+        let Some(flight) = self.calls.get_mut(call).filter(|f| f.deleting.is_none()) else { return false };
+        let custom =
+            [Kind::AutoscalingRunnerSet, Kind::AutoscalingListener, Kind::EphemeralRunnerSet, Kind::EphemeralRunner];
+        if !custom.contains(kind) {
+            return false;
+        }
+        let api = self.sites[site.0 as usize].cluster.api_mut();
+        match api.begin_delete(who, *kind, key, options, self.now) {
+            Ok(pending) if pending.removes_now() => {
+                flight.deleting = Some(Box::new(pending));
+                flight.held = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A request reaches an API server.
     pub(crate) fn arrive_kube(&mut self, call: super::CallId) {
         let Some(flight) = self.calls.get_mut(call) else { return };
@@ -138,8 +163,21 @@ impl World {
             }
             _ => {}
         }
+        if self.begins_removal(site, &who, &request, call) {
+            let at = self.now.after(TRANSACTION);
+            return self.schedule(at, Event::Arrive(call));
+        }
+        let pending = self.calls.get_mut(call).and_then(|c| c.deleting.take());
         let before = self.site(site).cluster.api().resource_version();
-        let reply = Reply::kube(self.sites[site.0 as usize].cluster.handle(&who, &request, self.now));
+        let (now, cluster) = (self.now, &mut self.sites[site.0 as usize].cluster);
+        let reply = Reply::kube(match pending {
+            Some(pending) => {
+                let reply = cluster.api_mut().commit_delete(&pending, now);
+                cluster.noticed(now);
+                reply
+            }
+            None => cluster.handle(&who, &request, now),
+        });
         let changed = self.site(site).cluster.api().resource_version() != before;
         self.trace_kube(actor, &request, &reply, changed);
         self.observe_kube_call(proc, site, &who, &request, &reply, changed);
