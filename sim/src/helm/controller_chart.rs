@@ -50,6 +50,9 @@ fn chart_name(values: &ControllerValues) -> Str {
     if over.is_empty() { "gha-rs-controller".into() } else { truncated(&over) }
 }
 
+/// A member of the values' `global`, which Helm hands down unread: whose rights an older chart gives its manager.
+pub const RIGHTS: &str = "simulatedRights";
+
 /// Renders the chart: what `helm template` prints (without CRDs), in the order of installation.
 ///
 /// # Errors
@@ -129,7 +132,10 @@ impl Chart<'_> {
         if self.values.replicas > 1 {
             roles.push((self.named("-leader-election"), rbac::leader_election(self.release)));
         }
-        roles.push((self.named("-listener"), rbac::manager_listener(self.release)));
+        // In a run for `next` older managers behave like it, and need the rights that go with it ([`RIGHTS`]).
+        let next = self.values.all["global"][RIGHTS] == "next";
+        let rights = if next { Release::Next } else { self.release };
+        roles.push((self.named("-listener"), rbac::manager_listener(rights)));
         if let Some(watched) = single {
             roles.push((self.named("-single-namespace"), rbac::single_namespace()));
             let metadata = Meta { namespace: watched.clone(), ..self.named("-single-namespace-watch") };

@@ -207,7 +207,11 @@ impl World {
     ) -> Option<Task> {
         let spec = cluster.controllers.iter().find(|c| c.name == name)?;
         let chart = Chart { name: ChartName::Controller, release };
-        let values = Arc::new(super::values::controller_values(spec));
+        let mut values = super::values::controller_values(spec);
+        if self.plan.release() == controller_core::Release::Next {
+            values["global"][crate::helm::controller_chart::RIGHTS] = "next".into();
+        }
+        let values = Arc::new(values);
         let command = if install {
             HelmCommand::Install { chart, values }
         } else {
