@@ -281,8 +281,7 @@ impl World {
 
     /// Looks at what a cluster did since last time: nodes' work, commits for observers and watchers, its next deadline.
     pub(crate) fn notice(&mut self, site: SiteId) {
-        loop {
-            let Some(effect) = self.site_mut(site).cluster.pop_effect() else { break };
+        while let Some(effect) = self.site_mut(site).cluster.pop_effect() {
             self.on_node_effect(site, effect);
         }
         let seen = self.site(site).seen;

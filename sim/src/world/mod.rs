@@ -251,10 +251,13 @@ pub struct World {
     /// Rules that active faults hold at the service and the clusters, by action.
     pub(crate) rules: BTreeMap<u32, faults::Rules>,
     /// Behaviours by release and changed switches.
-    pub(crate) behaviours: BTreeMap<(Release, Vec<(Str, Str)>), Arc<Behaviour>>,
+    pub(crate) behaviours: Behaviours,
     /// Planted by a test of the self-check.
     pub(crate) leak: Leak,
 }
+
+/// Behaviours by release and changed switches.
+type Behaviours = BTreeMap<(Release, Vec<(Str, Str)>), Arc<Behaviour>>;
 
 impl World {
     /// Virtual time.

@@ -73,10 +73,10 @@ impl World {
     fn answer(&mut self, call: super::CallId, proc: ProcId, reply: Reply) {
         let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
         let (op, status) = (request.op.code(), status_of(&reply));
-        let about = self.trace.is_kept().then(|| about(&request.op)).unwrap_or_default();
+        let about = if self.trace.is_kept() { about(&request.op) } else { Str::default() };
         let digest = Digest::of(3).text(op).with(u64::from(status));
         let actor = self.proc(proc).map(|p| p.actor).unwrap_or_default();
-        let words = self.trace.is_kept().then(|| answer_words(&reply)).unwrap_or_default();
+        let words = if self.trace.is_kept() { answer_words(&reply) } else { Str::default() };
         self.cause = self.trace.record(self.now, self.cause, actor, digest, || What::Service {
             op,
             about,

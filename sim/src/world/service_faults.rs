@@ -83,8 +83,7 @@ impl World {
                     MessageMode::Redeliver => fake_github::EventMode::Redeliver,
                 };
                 let by = f.by.as_ref().map_or(Duration::from_secs(1), |d| self.faults.draw(action, d));
-                let mut firing = fake_github::Firing::default();
-                firing.count = f.count.unwrap_or(u32::MAX);
+                let firing = fake_github::Firing { count: f.count.unwrap_or(u32::MAX), ..Default::default() };
                 let scope = self.service_scope(&f.scope);
                 let rule = self.github.fault_events(fake_github::EventFault { scope, kind, mode, by, firing });
                 self.rules.entry(action).or_default().service.push(rule);
