@@ -12,6 +12,8 @@ pub struct PodScope {
     pub name_prefix: Str,
     /// Labels the pod carries.
     pub labels: Vec<(Str, Str)>,
+    /// Labels the pod carries, whatever their value.
+    pub label_keys: Vec<Str>,
     /// The node it is bound to.
     pub node: Option<Str>,
 }
@@ -36,6 +38,7 @@ impl PodScope {
             && meta.name.starts_with(self.name_prefix.as_str())
             && self.node.as_ref().is_none_or(|n| pod.node_name.as_ref() == Some(n))
             && self.labels.iter().all(|(k, v)| meta.labels.get(k) == Some(v))
+            && self.label_keys.iter().all(|k| meta.labels.contains_key(k))
     }
 }
 

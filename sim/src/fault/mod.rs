@@ -69,6 +69,8 @@ pub struct CallView<'a> {
     pub cluster: &'a str,
     /// Its organisation.
     pub org: &'a str,
+    /// Whether the call goes through an egress proxy.
+    pub proxied: bool,
     /// The call.
     pub road: Road<'a>,
     /// The reply, once there is one.
@@ -120,7 +122,7 @@ pub struct Faults {
 
 /// How long a kube client waits on a dead connection before its health check closes it: 30 s read idle and 15 s ping
 /// (client-go's HTTP/2 defaults).
-const KUBE_PATIENCE: Duration = Duration::from_secs(45);
+pub const KUBE_PATIENCE: Duration = Duration::from_secs(45);
 
 impl Faults {
     /// The faults and triggers of a plan, none active.
@@ -195,6 +197,17 @@ impl Faults {
         active.hits += 1;
         self.hit(action);
         true
+    }
+    /// Draws from a fault's own stream whether a share of cases includes this one; counts nothing.
+    pub fn draws(&mut self, action: u32, share: plan::Ratio) -> bool {
+        match self.active.iter_mut().find(|a| a.action == action) {
+            Some(active) => active.dice.hits(share),
+            None => Dice::new(self.seed ^ u64::from(action), "fault/begins").hits(share),
+        }
+    }
+    /// Whether an active fault concerns a cluster.
+    pub fn concerns(&self, action: u32, cluster: &str) -> bool {
+        self.active.iter().any(|a| a.action == action && a.cluster.as_ref().is_none_or(|c| c == cluster))
     }
     /// A delay drawn from an active fault's own stream.
     pub fn draw(&mut self, action: u32, delay: &plan::Delay) -> Duration {
@@ -347,7 +360,7 @@ impl Faults {
                     Road::Service(_) => Role::Github,
                 };
                 let meant = f.from.matches(view.role, view.label)
-                    && f.to.role == to
+                    && (f.to.role == to || f.to.role == Role::Proxy && view.proxied)
                     && f.call.as_ref().is_none_or(|c| matching::call_is(c, road));
                 let at = if f.mode == NetMode::LoseReply { Point::AfterApply } else { Point::BeforeSend };
                 if !meant || point != at || !lucky(f.probability, f.count) {

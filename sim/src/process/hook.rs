@@ -86,6 +86,10 @@ impl Hook {
     pub fn needs_cleanup(&self) -> bool {
         self.created && self.stage != Stage::Over
     }
+    /// Whether the job's steps run over an exec stream now.
+    pub fn is_in_steps(&self) -> bool {
+        self.stage == Stage::Steps
+    }
     /// When it wants to look again.
     pub fn wake_at(&self) -> Option<Time> {
         match self.stage {

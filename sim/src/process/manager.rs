@@ -104,6 +104,16 @@ struct Worker {
     job: Option<(Key, AnyPass)>,
 }
 
+/// How a fault slows a manager down.
+#[derive(Clone, Debug, Default)]
+struct Slow {
+    /// At most so many workers, by slot.
+    workers: [Option<u32>; 4],
+    /// How many it has without the fault, where a fault added some.
+    usual: [Option<u32>; 4],
+    order: Option<u64>,
+}
+
 /// One manager process.
 #[derive(Clone, Debug)]
 pub struct Manager {
@@ -121,6 +131,7 @@ pub struct Manager {
     reconciles: u64,
     stopped: bool,
     boots_at: Option<Time>,
+    slow: Slow,
 }
 
 impl Manager {
@@ -147,6 +158,7 @@ impl Manager {
             reconciles: 0,
             stopped: false,
             boots_at: None,
+            slow: Slow::default(),
             config,
         }
     }
@@ -162,6 +174,10 @@ impl Manager {
     /// Whether no pass runs, nothing is queued for now and all informers are open.
     pub fn is_quiet(&self) -> bool {
         self.synced && self.workers.iter().all(|w| w.job.is_none()) && self.queues.iter().all(WorkQueue::is_idle)
+    }
+    /// Whether it takes part in an election at all.
+    pub fn is_elected(&self) -> bool {
+        self.election.is_some()
     }
     /// Whether it leads, if there is an election.
     pub fn leads(&self) -> bool {
@@ -234,6 +250,51 @@ impl Manager {
         }
         if !self.stopped {
             self.run(now, out);
+        }
+    }
+
+    /// Fewer (or more) workers by kind or for all (`*`), another budget of requests, another order of ready work.
+    pub fn slow_down(
+        &mut self,
+        workers: &std::collections::BTreeMap<Str, u32>,
+        qps: Option<u32>,
+        burst: Option<u32>,
+        order_seed: Option<u64>,
+    ) {
+        for (slot, kind) in CONTROLLERS.iter().enumerate() {
+            let most = workers.get(kind.as_str()).or(workers.get("*")).copied();
+            self.slow.workers[slot] = most.map(|n| n.max(1)).or(self.slow.workers[slot]);
+            let have = self.workers.iter().filter(|w| w.slot == slot).count() as u32;
+            let more = most.unwrap_or(0).saturating_sub(have);
+            self.workers.extend((0..more).map(|_| Worker { slot, job: None }));
+            if more > 0 {
+                self.slow.usual[slot] = Some(self.slow.usual[slot].unwrap_or(have));
+            }
+        }
+        if qps.is_some() || burst.is_some() {
+            self.throttle = Throttle::new(qps.unwrap_or(self.config.qps).max(1), burst.unwrap_or(self.config.burst).max(1));
+        }
+        self.slow.order = order_seed.map(|s| s | 1).or(self.slow.order);
+    }
+    /// As it was started.
+    pub fn speed_up(&mut self) {
+        self.slow = Slow { workers: self.slow.usual, usual: self.slow.usual, order: None };
+        self.throttle = Throttle::new(self.config.qps, self.config.burst);
+    }
+    /// Another ready key comes first, by the seed of a fault.
+    fn shuffle(&mut self, slot: usize, now: Time) {
+        let Some(seed) = &mut self.slow.order else { return };
+        let ready = self.queues[slot].len(now) as u64;
+        if ready < 2 {
+            return;
+        }
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        for _ in 0..*seed % ready {
+            let Some(key) = self.queues[slot].get(now) else { return };
+            self.queues[slot].add(key.clone(), now);
+            self.queues[slot].done(&key);
         }
     }
 
@@ -341,9 +402,15 @@ impl Manager {
         }
         self.pump_clients(now, out);
         if self.active() {
+            let mut rank = [0u32; 4];
             for w in 0..self.workers.len() {
+                let slot = self.workers[w].slot;
+                rank[slot] += 1;
+                if self.slow.workers[slot].is_some_and(|most| rank[slot] > most) {
+                    continue;
+                }
                 while self.workers[w].job.is_none() {
-                    let slot = self.workers[w].slot;
+                    self.shuffle(slot, now);
                     let Some(key) = self.queues[slot].get(now) else { break };
                     self.reconciles += 1;
                     self.workers[w].job = Some((key.clone(), AnyPass::new(slot, key)));

@@ -65,6 +65,11 @@ pub enum RunnerInput {
     Term,
     /// The docker daemon it uses is gone.
     DockerLost,
+    /// The exec stream of its hook is over without an exit status: closed in good order, or reset.
+    ExecLost {
+        /// Whether it was closed in good order.
+        clean: bool,
+    },
     /// The world ends this job's work in some way (fault).
     EndJob(JobResult, i32),
 }
@@ -76,6 +81,8 @@ pub enum RunnerOutput {
     Service(Slot, ServiceRequest),
     /// A hook's API call.
     Kube(u32, arc_api::kube::KubeRequest),
+    /// Its hook opened the exec stream of the job's steps.
+    ExecBegins,
     /// Wake me then; replaces the last wish.
     WakeAt(Time),
     /// The call of this slot is given up.
@@ -148,6 +155,8 @@ pub struct Runner {
     out: Vec<RunnerOutput>,
 }
 
+/// The step of a runner at which its hook's exec stream is open.
+pub const EXEC_BEGINS: &str = "ExecBegins";
 /// Lease renewal (actions-service.md §6.5).
 const RENEW: Duration = Duration::from_secs(60);
 /// Between the job's end and the process's (agent clean-up, script).
@@ -203,6 +212,7 @@ impl Runner {
             RunnerInput::Kube(id, reply) => self.on_kube(id, reply, now),
             RunnerInput::Term => self.on_term(now),
             RunnerInput::DockerLost => self.on_docker_lost(now),
+            RunnerInput::ExecLost { clean } => self.on_exec_lost(clean, now),
             RunnerInput::EndJob(result, code) => self.end_work(result, "container exit", code, now),
         }
     }
@@ -478,6 +488,7 @@ impl Runner {
         self.out.extend(progress.calls.into_iter().map(|HookCall(id, r)| RunnerOutput::Kube(id, r)));
         if progress.ready {
             work.end_at = Some(now.after(work.job.runs_for));
+            self.out.push(RunnerOutput::ExecBegins);
         }
         if progress.cleaned && work.outcome.is_some() {
             work.end_at = Some(now);
@@ -514,6 +525,20 @@ impl Runner {
             | State::Disconnecting
             | State::Exiting { .. }
             | State::Ended => {}
+        }
+    }
+
+    /// Whether an exec stream of its hook is open: until when its present step prints nothing is the job's own matter.
+    pub fn streams(&self) -> bool {
+        matches!(&self.state, State::Working(w) if w.outcome.is_none() && w.hook.as_ref().is_some_and(Hook::is_in_steps))
+    }
+
+    /// Hooks up to 0.8.1 take a stream that closes without a status for the step's success; a reset fails the step
+    /// (runner-container-hooks#331, actions-service.md §7.6).
+    fn on_exec_lost(&mut self, clean: bool, now: Time) {
+        if self.streams() {
+            let result = if clean { JobResult::Succeeded } else { JobResult::Failed };
+            self.end_work(result, if clean { "exec-closed" } else { "exec-reset" }, 0, now);
         }
     }
 

@@ -11,7 +11,7 @@ use arc_api::{Duration, JobId, Meta, Str, Time, format_smolstr};
 use controller_core::{Behaviour, Release};
 use fake_github::{GitHub, Personality, Profile, Settings};
 use fake_kube::Cluster;
-use fake_kube::loops::settings::{ClusterSettings, NodeSettings};
+use fake_kube::loops::settings::ClusterSettings;
 
 use super::{Calls, DiceBox, Latencies, Machine, Process, Site, SiteId, World};
 use crate::engine::EventQueue;
@@ -68,6 +68,11 @@ impl World {
             rules: BTreeMap::new(),
             behaviours: BTreeMap::new(),
             leak: super::Leak::default(),
+            restarts: BTreeMap::new(),
+            dead_links: Vec::new(),
+            dead_calls: Vec::new(),
+            returns: BTreeMap::new(),
+            stuck: Vec::new(),
             plan,
         };
         world.prepare();
@@ -86,11 +91,15 @@ impl World {
                 due: Time::NEVER,
                 frozen_until: Time::ZERO,
                 held: Vec::new(),
+                down: false,
+                ordered: (0, Time::ZERO),
             });
             let site = SiteId(n as u8);
             self.furnish(site, spec);
             self.notice(site);
         }
+        self.existing_sessions();
+        self.limits_of_the_service();
         self.install_at_zero();
         self.queue_actions();
         self.backlog();
@@ -408,16 +417,13 @@ fn service_settings(spec: &GithubSpec) -> Settings {
 fn cluster_settings(spec: &ClusterSpec, seed: u64) -> ClusterSettings {
     let mut settings = ClusterSettings::version(spec.minor());
     settings.nodes = (1..=spec.nodes)
-        .map(|n| {
-            let mut node = NodeSettings::named(format_smolstr!("n{n}"));
-            node.pods = spec.node.pods;
-            node.cpu = format_smolstr!("{}", spec.node.cpu);
-            node.memory = format_smolstr!("{}", spec.node.memory);
-            node
-        })
+        .map(|n| super::furniture::node_settings(spec, n))
         .collect();
     settings.api.seed = seed;
     settings.api.container_restart_rules = spec.api.container_restart_rules;
     settings.kubelet.teardown = spec.kubelet.teardown.body.from.0;
+    settings.node_lifecycle.toleration = spec.unreachable_toleration.0;
+    settings.gc.delay = spec.api.garbage_collection.body.from.0;
+    settings.scheduler.delay = spec.kubelet.schedule.body.from.0;
     settings
 }

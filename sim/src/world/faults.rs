@@ -7,7 +7,7 @@ use arc_api::{Duration, Str, Time, format_smolstr};
 use super::{Body, CallId, Event, ProcId, SiteId, World};
 use crate::fault::{CallView, Point, Road, Verdict};
 use crate::plan::fault::{ExitPhase, Fault, OutageMode, SidecarMode};
-use crate::plan::{Action, SetRef};
+use crate::plan::{Action, Role, SetRef};
 use crate::trace::{Actor, Digest, What};
 
 impl World {
@@ -25,12 +25,14 @@ impl World {
         let (role, label, set, site) = (process.role, process.label.clone(), process.scale_set.clone(), process.site);
         let cluster = self.sites[site.0 as usize].name.clone();
         let org = self.org_of(&cluster, &set);
+        let proxied = matches!(&body, Body::Service(_)) && self.is_proxied(site, role, &set);
         let view = CallView {
             role,
             label: &label,
             scale_set: &set,
             cluster: &cluster,
             org: &org,
+            proxied,
             road: match &body {
                 Body::Kube(_, request) => Road::Kube(request),
                 Body::Service(request) => Road::Service(&request.op),
@@ -54,6 +56,12 @@ impl World {
             did: format_smolstr!("meets {what}"),
         });
         verdict
+    }
+
+    fn is_proxied(&self, site: SiteId, role: Role, set: &str) -> bool {
+        let mut sets = self.spec_of(site).scale_sets.iter().filter(|s| s.proxy.is_some());
+        // A manager asks for each set with that set's proxy; which one a call is for is not visible here.
+        sets.any(|s| role == Role::Controller || s.name == set || *s.service_name() == set)
     }
 
     pub(super) fn org_of(&self, cluster: &str, set: &str) -> Str {
@@ -81,7 +89,7 @@ impl World {
         // A crash of the caller happens here and now, between this point and the next.
         if let Action::Fault(Fault::ActorCrash(f)) = &planned.what
             && let Some(id) = caller
-            && self.proc(id).is_some_and(|p| f.target.matches(p.role, &p.label))
+            && self.is_crash_target(f, id)
         {
             self.faults.hit(action);
             let said = planned.id.clone();
@@ -89,7 +97,7 @@ impl World {
                 id: said,
                 did: "kills its caller".into(),
             });
-            return self.crash(id, f.in_flight_applied);
+            return self.crash(f, id);
         }
         self.begin_action(action);
     }
@@ -108,15 +116,17 @@ impl World {
         });
         match fault {
             Fault::ActorCrash(f) => {
-                let targets = self.find(&f.target);
-                if !targets.is_empty() {
+                for id in self.crash_targets(f, planned.cluster.as_ref()) {
                     self.faults.hit(action);
-                }
-                for id in targets {
-                    self.crash(id, f.in_flight_applied);
+                    self.crash(f, id);
                 }
             }
             Fault::ActorSlow(f) => {
+                for id in self.find(&f.target) {
+                    if self.slow_down(id, f) {
+                        self.faults.hit(action);
+                    }
+                }
                 if let Some(pause) = &f.pause {
                     let wait = self.faults.draw(action, pause);
                     let until = self.now.after(wait);
@@ -136,9 +146,13 @@ impl World {
                     if planned.cluster.as_ref().is_some_and(|c| *c != self.sites[n].name) {
                         continue;
                     }
+                    let now = self.now;
                     self.sites[n].frozen_until = until;
+                    self.sites[n].cluster.set_api_up(false, now);
                     if f.mode == OutageMode::Down {
-                        self.close_watches(SiteId(n as u8), until);
+                        self.sites[n].down = true;
+                        self.close_watches(SiteId(n as u8), action, &f.watches_return, until);
+                        self.cut_streams(action, SiteId(n as u8));
                     }
                 }
             }
@@ -174,6 +188,8 @@ impl World {
                 }
             }
             Fault::NodeFault(f) => self.begin_node_fault(action, f),
+            Fault::NetCut(f) => self.cut_established(action, f),
+            Fault::ExecCut(f) => self.begin_exec_cut(action, f),
             other => self.begin_service_fault(action, other),
         }
     }
@@ -188,16 +204,24 @@ impl World {
         match &*fault {
             Fault::ApiOutage(_) => {
                 for n in 0..self.sites.len() {
-                    self.thaw_site(SiteId(n as u8));
+                    if self.sites[n].frozen_until != Time::ZERO {
+                        self.thaw_site(SiteId(n as u8));
+                    }
                 }
             }
+            Fault::ActorSlow(f) => self.speed_up(f),
+            Fault::NetCut(_) => self.dead_links.retain(|l| l.action != action),
+            Fault::VolumeFault(_) => self.volumes_come(action),
             Fault::NodeFault(f) => self.end_node_fault(f),
             other => self.end_service_fault(action, other),
         }
     }
 
     pub(super) fn thaw_site(&mut self, site: SiteId) {
+        let now = self.now;
         self.site_mut(site).frozen_until = Time::ZERO;
+        self.site_mut(site).down = false;
+        self.site_mut(site).cluster.set_api_up(true, now);
         let held = std::mem::take(&mut self.site_mut(site).held);
         for event in held {
             let now = self.now;
@@ -206,11 +230,15 @@ impl World {
         self.notice(site);
     }
 
-    pub(super) fn close_watches(&mut self, site: SiteId, _until: Time) {
+    fn close_watches(&mut self, site: SiteId, action: u32, back: &crate::plan::Delay, until: Time) {
         for w in 0..self.watchers.len() {
             if self.watchers[w].site == site && self.watchers[w].open {
                 self.watchers[w].open = false;
                 let (proc, kind) = (self.watchers[w].proc, self.watchers[w].kind);
+                if let Some(slot) = controller_core::caches::WATCHED.iter().position(|k| *k == kind) {
+                    let wait = self.faults.draw(action, back);
+                    self.returns.insert((proc, slot as u8), until.after(wait));
+                }
                 self.input(proc, crate::process::Input::WatchClosed(kind));
             }
         }
@@ -226,11 +254,6 @@ impl World {
                 actor.matches(p.role, &p.label).then_some(ProcId(n as u32))
             })
             .collect()
-    }
-
-    /// kill -9.
-    pub(crate) fn crash(&mut self, id: ProcId, in_flight_applied: crate::plan::Ratio) {
-        self.end(id, 137, "killed".into(), in_flight_applied);
     }
 }
 

@@ -62,6 +62,13 @@ impl World {
             self.calls.remove(call);
             return;
         }
+        if let Some(until) = self.dead_link(call) {
+            return self.lose(call, "request", "dead connection", until, Transport::Timeout);
+        }
+        if self.is_refused(call) {
+            let soon = self.now.after(Duration::from_millis(1));
+            return self.lose(call, "request", "refused", soon, Transport::Refused);
+        }
         match verdict {
             Verdict::Pass => self.schedule(arrival, Event::Arrive(call)),
             Verdict::Delay(d) => self.schedule(arrival.after(d), Event::Arrive(call)),
@@ -86,6 +93,24 @@ impl World {
                 }
                 self.schedule(arrival, Event::Arrive(call));
             }
+        }
+    }
+
+    /// Whether nobody listens where a call goes: the API server is down, or this watch's back-off after an outage lasts.
+    fn is_refused(&mut self, call: super::CallId) -> bool {
+        let Some(flight) = self.calls.get_mut(call) else { return false };
+        let Body::Kube(site, _) = flight.body else { return false };
+        self.site(site).down && self.site(site).frozen_until > self.now || self.is_still_away(call)
+    }
+
+    /// Whether a call was given up for lost while it was under way.
+    pub(super) fn was_lost(&mut self, call: super::CallId) -> bool {
+        match self.dead_calls.iter().position(|c| *c == call) {
+            Some(at) => {
+                self.dead_calls.remove(at);
+                true
+            }
+            None => false,
         }
     }
 
@@ -133,6 +158,9 @@ impl World {
 
     /// A request reaches an API server.
     pub(crate) fn arrive_kube(&mut self, call: super::CallId) {
+        if self.was_lost(call) {
+            return;
+        }
         let Some(flight) = self.calls.get_mut(call) else { return };
         let Body::Kube(site, request) = flight.body.clone() else { return };
         let (proc, orphaned, cause) = (flight.proc, flight.orphaned, flight.cause);
@@ -168,6 +196,8 @@ impl World {
             return self.schedule(at, Event::Arrive(call));
         }
         let pending = self.calls.get_mut(call).and_then(|c| c.deleting.take());
+        let mut request = request;
+        self.admit(site, &mut request);
         let before = self.site(site).cluster.api().resource_version();
         let (now, cluster) = (self.now, &mut self.sites[site.0 as usize].cluster);
         let reply = Reply::kube(match pending {
@@ -322,7 +352,7 @@ impl World {
     /// A process opens a watch.
     pub(crate) fn open_watch(&mut self, proc: ProcId, kind: Kind, cursor: u64) {
         let Some(site) = self.proc(proc).map(|p| p.site) else { return };
-        let fresh = Watcher { proc, site, kind, cursor, head_at: Time::NEVER, open: true, lag_until: Time::ZERO };
+        let fresh = Watcher { proc, site, kind, cursor, head_at: Time::NEVER, open: true, lag_until: Time::ZERO, dead: false };
         let slot = match self.watchers.iter().position(|w| w.proc == proc && w.kind == kind) {
             Some(slot) => {
                 self.watchers[slot] = fresh;
@@ -348,7 +378,7 @@ impl World {
         let Some(committed) = head else { return };
         let lag_by = match self.proc(self.watchers[slot].proc).map(|p| (p.role, p.label.clone())) {
             Some((role, label)) if !self.faults.is_idle() => self.faults.cache_lag(role, &label, kind),
-            _ => arc_api::Duration::ZERO,
+            _ => Duration::ZERO,
         };
         let arrival = self.dice.watch.arrival(committed, self.latency.watch).after(lag_by);
         let at = arrival.max(self.now).max(lag);
@@ -366,6 +396,10 @@ impl World {
         if let Some(until) = self.proc(proc).map(|p| p.paused_until).filter(|t| *t > self.now) {
             self.watchers[slot].head_at = until;
             return self.schedule(until, Event::Deliver { watcher: slot as u32 });
+        }
+        if self.watchers[slot].dead {
+            self.watchers[slot].open = false;
+            return self.input(proc, Input::WatchClosed(kind));
         }
         let head = self.site(site).cluster.api().events_after(kind, cursor).map(|mut events| events.next().cloned());
         self.watchers[slot].head_at = Time::NEVER;

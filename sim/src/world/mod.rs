@@ -6,13 +6,16 @@
 mod build;
 mod calls;
 mod faults;
+mod furniture;
 mod kube;
 mod listener;
 mod observe;
 mod operators;
 mod pod_faults;
 mod pods;
+mod process_faults;
 mod processes;
+mod reactions;
 mod run;
 mod service;
 mod service_faults;
@@ -83,6 +86,14 @@ pub(crate) enum Event {
     Thaw(ProcId),
     /// A person cancels a job.
     CancelJob(JobId),
+    /// A fault meets a job that runs.
+    WrongJob { job: JobId, action: u32 },
+    /// A node that a fault struck comes back, or its object goes.
+    NodeStep { action: u32, gone: bool },
+    /// A pod that a fault held back may be scheduled.
+    Release { site: SiteId, fault: fake_kube::cluster::FaultId },
+    /// The silent exec streams of a runner have been idle for too long.
+    CutExec { proc: ProcId, action: u32 },
 }
 
 /// A queue entry: what happens and what it follows from.
@@ -137,6 +148,10 @@ pub(crate) struct Site {
     pub(crate) frozen_until: Time,
     /// What arrived while it was frozen, in order.
     pub(crate) held: Vec<Event>,
+    /// Meanwhile connections are refused, not held.
+    pub(crate) down: bool,
+    /// Nodes that the autoscaler has ordered, and when the last of them is there.
+    pub(crate) ordered: (u32, Time),
 }
 
 /// A watch stream.
@@ -151,6 +166,8 @@ pub(crate) struct Watcher {
     pub(crate) open: bool,
     /// Nothing is delivered before this (cache lag).
     pub(crate) lag_until: Time,
+    /// Its connection is dead: what comes next is its end.
+    pub(crate) dead: bool,
 }
 
 /// The daemon of a dind container.
@@ -250,6 +267,16 @@ pub struct World {
     pub(crate) specs: Vec<crate::plan::world::ClusterSpec>,
     /// Rules that active faults hold at the service and the clusters, by action.
     pub(crate) rules: BTreeMap<u32, faults::Rules>,
+    /// Containers that may not be started again before a time.
+    pub(crate) restarts: BTreeMap<(SiteId, Uid, Str), Time>,
+    /// Connections that died without a word.
+    pub(crate) dead_links: Vec<process_faults::DeadLink>,
+    /// Calls that were lost on them: what the other side says to them does not matter any more.
+    pub(crate) dead_calls: Vec<CallId>,
+    /// When a watch may be opened again after an outage, by process and slot.
+    pub(crate) returns: BTreeMap<(ProcId, u8), Time>,
+    /// Pods whose volumes do not come while an action lasts.
+    pub(crate) stuck: Vec<(u32, SiteId, Uid)>,
     /// Behaviours by release and changed switches.
     pub(crate) behaviours: Behaviours,
     /// Planted by a test of the self-check.

@@ -55,6 +55,10 @@ impl World {
             }
         }
         self.object_triggers(site, event);
+        self.autoscale(site, event);
+        if !self.faults.is_idle() {
+            self.commit_reactions(site, event);
+        }
         self.after_observation();
     }
 
@@ -82,6 +86,9 @@ impl World {
         }
         self.invariants.on_service(event, self.now, self.cause);
         self.job_triggers(event);
+        if !self.faults.is_idle() {
+            self.service_reactions(event);
+        }
         self.after_observation();
     }
 
@@ -292,6 +299,7 @@ impl World {
         let Some(process) = self.proc(id) else { return };
         let (actor, name, set) = (process.actor, process.pod_name.clone(), (process.site, process.set_key.clone()));
         self.metrics.jobs.entry(job).or_default().why = why;
+        self.plan_after_job(id);
         self.note(actor, Digest::of(14).with(job.0).text(why), || What::Log {
             level: "JOB",
             line: format_smolstr!("{job} {result:?} {why}"),

@@ -415,7 +415,7 @@ impl World {
                 let options = DeleteOptions { grace_period_seconds: d.grace.map(|g| g.0.as_secs() as i64), ..DeleteOptions::default() };
                 pods.iter().take(most).map(|p| delete(&Object::Pod((*p).clone()), options.clone())).collect()
             }),
-            Operator::DrainNode(d) => self.each(cluster, |w, site| w.drain_tasks(site, &d.node, d.uncordon_after.map(|d| d.0))),
+            Operator::DrainNode(d) => self.each(cluster, |w, site| w.drain_tasks(site, &d.node, d.grace.map(|g| g.0), d.uncordon_after.map(|d| d.0))),
             Operator::RotateSecret(r) => self.secret_tasks(&r.scale_set, |w, key, spec| {
                 let org = w.plan.world.org(spec)?;
                 let data = super::values::credential(org, &r.credential).map(|c| super::values::secret_data(org, c))?;

@@ -33,6 +33,7 @@ impl World {
                 let p = p.as_deref()?;
                 let working = matches!(&p.machine, Machine::Runner(r) if r.job().is_some());
                 let meant = p.role == role
+                    && (role != Role::Workflow || p.container == "job")
                     && p.pod.is_some()
                     && pod.matches(&p.pod_name)
                     && set.is_none_or(|s| s.matches(&self.sites[p.site.0 as usize].name, &p.scale_set))
@@ -43,17 +44,13 @@ impl World {
     }
 
     pub(super) fn dinds(&self, target: SidecarTarget, set: Option<&SetRef>) -> Vec<ProcId> {
-        let role = match target {
-            SidecarTarget::Dind => Role::Dind,
-            SidecarTarget::Injected => Role::Workflow,
-        };
         self.procs
             .iter()
             .enumerate()
             .filter_map(|(n, p)| {
                 let p = p.as_deref()?;
-                let meant =
-                    p.role == role && set.is_none_or(|s| s.matches(&self.sites[p.site.0 as usize].name, &p.scale_set));
+                let meant = self.is_helper(ProcId(n as u32), target)
+                    && set.is_none_or(|s| s.matches(&self.sites[p.site.0 as usize].name, &p.scale_set));
                 meant.then_some(ProcId(n as u32))
             })
             .collect()
@@ -80,7 +77,7 @@ impl World {
 
     /// A container came up: faults that end containers of its sort take aim.
     pub(crate) fn plan_container_end(&mut self, id: ProcId, pod: &Arc<Pod>, container: &Str) {
-        let _ = (pod, container);
+        let _ = pod;
         let Some(process) = self.proc(id) else { return };
         let (role, name, set, site) = (process.role, process.pod_name.clone(), process.scale_set.clone(), process.site);
         let cluster = self.site(site).name.clone();
@@ -94,14 +91,15 @@ impl World {
                         ContainerTarget::Controller => role == Role::Controller,
                         ContainerTarget::Workflow => role == Role::Workflow,
                     };
-                    let meant =
-                        meant && f.pod.matches(&name) && f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
+                    let meant = meant
+                        && (role != Role::Workflow || *container == "job")
+                        && f.pod.matches(&name) && f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
                     if meant && self.faults.meets(action, f.probability, f.times) {
                         let wait = self.faults.draw(action, &f.after).max(Duration::from_millis(1));
                         self.end_container_after(id, wait, f.code, f.reason.as_str());
                     }
                 }
-                Fault::SidecarFault(f) if f.mode == SidecarMode::CrashAtStart && role == Role::Dind => {
+                Fault::SidecarFault(f) if f.mode == SidecarMode::CrashAtStart && self.is_helper(id, f.target) => {
                     let meant = f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
                     if meant && self.faults.meets(action, f.probability, f.count) {
                         let wait = f.delay.as_ref().map_or(Duration::from_millis(1), |d| self.faults.draw(action, d));
@@ -109,6 +107,26 @@ impl World {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A runner's job is over: faults that strike before its process is gone take aim.
+    pub(crate) fn plan_after_job(&mut self, id: ProcId) {
+        let Some(process) = self.proc(id) else { return };
+        let (name, set, site) = (process.pod_name.clone(), process.scale_set.clone(), process.site);
+        let cluster = self.site(site).name.clone();
+        let active: Vec<(u32, Arc<Fault>)> = self.faults.active().map(|(a, f)| (a, f.clone())).collect();
+        for (action, fault) in active {
+            if let Fault::ContainerExit(f) = &*fault
+                && f.phase == Some(ExitPhase::AfterJob)
+                && f.target == ContainerTarget::Runner
+                && f.pod.matches(&name)
+                && f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set))
+                && self.faults.meets(action, f.probability, f.times)
+            {
+                let wait = self.faults.draw(action, &f.after).max(Duration::from_millis(1));
+                self.end_container_after(id, wait, f.code, f.reason.as_str());
             }
         }
     }
@@ -133,7 +151,11 @@ impl World {
                 Fault::SidecarFault(f) if f.mode == SidecarMode::CrashMidJob => {
                     let meant = f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
                     let pod = self.proc(id).and_then(|p| p.pod);
-                    let dind = pod.and_then(|p| self.containers.get(&(site, p, Str::new_static("dind"))).copied());
+                    let helper = match f.target {
+                        SidecarTarget::Dind => Str::new_static("dind"),
+                        SidecarTarget::Injected => self.spec_of(site).injected_sidecar.clone(),
+                    };
+                    let dind = pod.and_then(|p| self.containers.get(&(site, p, helper)).copied());
                     if let Some(dind) = dind
                         && meant
                         && self.faults.meets(action, f.probability, f.count)
@@ -147,6 +169,13 @@ impl World {
         }
     }
 
+    fn set_of_runner(&self, site: SiteId, workflow: &Pod) -> Str {
+        let name = workflow.metadata.label("runner-pod").cloned().unwrap_or_default();
+        let key = arc_api::meta::Key::new(workflow.metadata.namespace.clone(), name);
+        let runner = self.site(site).cluster.api().typed::<Pod>(&key);
+        runner.and_then(|p| p.metadata.label("actions.github.com/scale-set-name").cloned()).unwrap_or_default()
+    }
+
     pub(super) fn pod_is(&self, site: SiteId, pod: &Pod, target: PodTarget, set: Option<&SetRef>) -> bool {
         let is = match target {
             PodTarget::Any => true,
@@ -156,6 +185,7 @@ impl World {
             PodTarget::Workflow => pod.spec.container("job").is_some(),
         };
         let name = pod.metadata.label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
+        let name = if target == PodTarget::Workflow { self.set_of_runner(site, pod) } else { name };
         is && set.is_none_or(|s| s.matches(&self.site(site).name, &name))
     }
 
@@ -167,6 +197,9 @@ impl World {
                 && self.pod_is(site, pod, f.target, f.scale_set.as_ref())
                 && self.faults.meets(action, f.probability, None)
             {
+                if f.by.is_none() {
+                    self.stuck.push((action, site, pod.metadata.uid));
+                }
                 return f.by.as_ref().map(|d| self.faults.draw(action, d));
             }
         }
@@ -182,7 +215,10 @@ impl World {
                 && self.pod_is(site, pod, f.target, f.scale_set.as_ref())
                 && self.faults.meets(action, f.probability, f.count)
             {
-                return Some(f.by.as_ref().map_or(Duration::from_secs(60), |d| self.faults.draw(action, d)));
+                let lasts = self.plan.actions[action as usize].lasts;
+                let end = lasts.map_or(self.plan.run_for.from_start(), |d| self.faults.since(action).after(d.0));
+                let rest = end.since(self.now);
+                return Some(f.by.as_ref().map_or(rest, |d| self.faults.draw(action, d)));
             }
         }
         // A manager whose start is slowed down by the roll (roll_overlap).
@@ -324,6 +360,15 @@ impl World {
                 NodeMode::Vanish => cluster.vanish(&node, fake_kube::cluster::Vanish::PodsAtOnce, now),
             }
             self.rules.entry(action).or_default().nodes.push((site, node));
+            let cloud = plan.world.clusters.get(n).and_then(|c| c.node_object_removed_after);
+            if let (Some(after), NodeMode::PowerOff) = (f.object_removed_after.or(cloud), f.mode) {
+                let at = self.now.after(after.0);
+                self.schedule(at, Event::NodeStep { action, gone: true });
+            }
+            if let Some(after) = f.returns_after {
+                let at = self.now.after(after.0);
+                self.schedule(at, Event::NodeStep { action, gone: false });
+            }
             self.notice(site);
         }
     }
@@ -352,7 +397,13 @@ pub(super) fn pod_scope(target: PodTarget, set: Option<&SetRef>) -> fake_kube::l
         PodTarget::Runner => labels.push(("actions-ephemeral-runner".into(), "True".into())),
         PodTarget::Listener => labels.push(("app.kubernetes.io/component".into(), "runner-scale-set-listener".into())),
         PodTarget::Controller => labels.push(("app.kubernetes.io/component".into(), "controller-manager".into())),
-        PodTarget::Workflow | PodTarget::Any => {}
+        PodTarget::Workflow => {
+            // The hook labels its pods with their runner's name only, and names them after it (actions-service.md §7.5).
+            let name_prefix = set.map(|s| s.name.clone()).unwrap_or_default();
+            let label_keys = vec!["runner-pod".into()];
+            return fake_kube::loops::scope::PodScope { name_prefix, label_keys, ..Default::default() };
+        }
+        PodTarget::Any => {}
     }
     if let Some(set) = set {
         labels.push(("actions.github.com/scale-set-name".into(), set.name.clone()));

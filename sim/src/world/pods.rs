@@ -54,6 +54,7 @@ impl World {
         match effect {
             NodeEffect::PrepareVolumes { pod, .. } => {
                 let wait = self.volume_delay(site, &pod);
+                // None: the fault's end frees them.
                 if let Some(wait) = wait {
                     let at = self.now.after(wait);
                     self.node_job(at, NodeJob::Volumes { site, pod: pod.metadata.uid });
@@ -71,6 +72,7 @@ impl World {
                 if let Some(wait) = self.start_delay(site, &pod) {
                     at = at.max(self.now.after(wait));
                 }
+                at = at.max(self.not_before(site, pod.metadata.uid, &container));
                 if let Some((failure, wait)) = self.start_failure(site, &pod, &container, kind) {
                     let at = at.after(wait);
                     return self.node_job(at, NodeJob::FailStart { site, pod: pod.metadata.uid, container, failure });
@@ -222,6 +224,7 @@ impl World {
         }
         self.observe_start(id, pod, attempt);
         self.plan_container_end(id, pod, container);
+        self.slow_newcomer(id);
     }
 
     fn role_label(&self, role: Role, pod: &Pod) -> Str {

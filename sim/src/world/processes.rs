@@ -140,6 +140,9 @@ impl World {
         self.note(process.actor, Digest::of(7).with(code as u64), || What::ProcessExit { code, text: text.clone() });
         for call in self.calls.of(id) {
             self.graves.insert(id, (process.who.clone(), process.actor));
+            if self.calls.get_mut(call).is_some_and(|c| c.orphaned) {
+                continue;
+            }
             let on_its_way = self.calls.get_mut(call).is_some_and(|c| c.reply.is_none());
             if on_its_way && !applied.is_one() && !self.dice.crash.hits(applied) {
                 self.calls.remove(call);
@@ -161,6 +164,12 @@ impl World {
             if matches!(process.machine, Machine::Dind(_)) {
                 self.docker_gone(process.site, pod);
             }
+            if process.role == crate::plan::Role::Runner {
+                self.sidecar_follows(process.site, pod, &process.scale_set);
+            }
+            if process.container == "job" {
+                self.workflow_gone(process.site, &process.pod_name);
+            }
             self.container_ended(&process, code, &text);
         }
     }
@@ -176,6 +185,9 @@ impl World {
     }
 
     fn on_step(&mut self, id: ProcId, kind: arc_api::Kind, step: &'static str) {
+        if step == crate::process::runner::EXEC_BEGINS {
+            self.exec_began(id);
+        }
         if !self.faults.has_step_triggers() {
             return;
         }
@@ -213,6 +225,7 @@ pub(crate) fn convert(outputs: Vec<RunnerOutput>, now: Time, out: &mut Vec<Outpu
             RunnerOutput::Service(slot, request) => Output::Service { tag: Tag::Runner(slot), request },
             RunnerOutput::Kube(id, request) => Output::Kube { tag: Tag::Own(u64::from(id)), request, at: now },
             RunnerOutput::WakeAt(at) => Output::WakeAt(at),
+            RunnerOutput::ExecBegins => Output::Step(arc_api::Kind::Pod, crate::process::runner::EXEC_BEGINS),
             RunnerOutput::Cancel(slot) => Output::Abort(Tag::Runner(slot)),
             RunnerOutput::JobBegan(job) => Output::JobBegan(job),
             RunnerOutput::JobEnded(job, result, why) => Output::JobEnded(job, result, why),

@@ -102,6 +102,10 @@ impl World {
             Event::ActionEnd(action) => self.end_action(action),
             Event::Deadline => self.on_deadline(),
             Event::CancelJob(job) => self.cancel_job(job),
+            Event::WrongJob { job, action } => self.wrong_job(job, action),
+            Event::NodeStep { action, gone } => self.node_step(action, gone),
+            Event::Release { site, fault } => self.release_pod(site, fault),
+            Event::CutExec { proc, action } => self.cut_idle_stream(proc, action),
             Event::Thaw(id) => self.run_doomed(id),
         }
         true

@@ -33,6 +33,9 @@ impl World {
 
     /// A request reaches the service.
     pub(crate) fn arrive_service(&mut self, call: super::CallId) {
+        if self.was_lost(call) {
+            return;
+        }
         let Some(flight) = self.calls.get_mut(call) else { return };
         self.cause = flight.cause;
         let (proc, orphaned) = (flight.proc, flight.orphaned);
@@ -45,7 +48,16 @@ impl World {
             _ => {}
         }
         let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
-        match self.github.handle(request, self.now) {
+        let request = request.clone();
+        if let Some(refusal) = self.clock_refusal(proc, &request.op) {
+            return self.answer(call, proc, refusal);
+        }
+        let stale = self.stale_before(proc, &request.op);
+        let outcome = self.github.handle(&request, self.now);
+        if stale {
+            self.stale_after();
+        }
+        match outcome {
             Outcome::Reply(reply) => {
                 let reply = Reply::Service(reply.map_err(CallError::Service));
                 if orphaned {
@@ -70,7 +82,11 @@ impl World {
         self.notice_github();
     }
 
-    fn answer(&mut self, call: super::CallId, proc: ProcId, reply: Reply) {
+    fn answer(&mut self, call: super::CallId, proc: ProcId, mut reply: Reply) {
+        if !self.faults.is_idle() {
+            self.seen_by_clock(proc, &mut reply);
+            self.runner_effects(proc, call, &reply);
+        }
         let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
         let (op, status) = (request.op.code(), status_of(&reply));
         let about = if self.trace.is_kept() { about(&request.op) } else { Str::default() };

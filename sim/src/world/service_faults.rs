@@ -31,7 +31,7 @@ impl World {
 
     pub(super) fn begin_service_fault(&mut self, action: u32, fault: &Fault) {
         use crate::plan::fault::{
-            MessageMode, MessageType, PodDelayMode, RejectReason, SessionMode, SessionOf, StatsMode,
+            MessageMode, MessageType, PodDelayMode, SessionMode, SessionOf, StatsMode,
         };
         let now = self.now;
         match fault {
@@ -83,20 +83,20 @@ impl World {
                     MessageMode::Redeliver => fake_github::EventMode::Redeliver,
                 };
                 let by = f.by.as_ref().map_or(Duration::from_secs(1), |d| self.faults.draw(action, d));
-                let firing = fake_github::Firing { count: f.count.unwrap_or(u32::MAX), ..Default::default() };
+                // The service counts instead of drawing: a share of 1/n is every n-th event, from a drawn one on.
+                let every = (f.probability.den / f.probability.num.max(1)).max(1);
+                let skip = (0..every - 1).take_while(|_| !self.faults.draws(action, f.probability)).count() as u32;
+                let firing = fake_github::Firing { count: f.count.unwrap_or(u32::MAX), every, skip, seen: 0 };
                 let scope = self.service_scope(&f.scope);
                 let rule = self.github.fault_events(fake_github::EventFault { scope, kind, mode, by, firing });
                 self.rules.entry(action).or_default().service.push(rule);
             }
             Fault::GhRegistrationLoss(f) => {
-                let meant: Vec<(arc_api::RunnerId, Str)> =
-                    self.github.runners().map(|r| (r.id, r.name.clone())).collect();
-                for (id, name) in meant {
-                    let named = f.names.is_empty() || f.names.iter().any(|g| g.matches(&name));
-                    let share = f.fraction.unwrap_or(crate::plan::Ratio::ONE);
-                    if named && self.faults.meets(action, share, None) {
-                        let tells = matches!(f.runner_effect, crate::plan::fault::RunnerEffect::Exits(_));
-                        self.github.lose_registration(id, tells, now);
+                let meant: Vec<(arc_api::RunnerId, Str, arc_api::ScaleSetId)> =
+                    self.github.runners().filter(|r| r.is_registered).map(|r| (r.id, r.name.clone(), r.scale_set)).collect();
+                for (id, name, set) in meant {
+                    if self.covers(&f.scope, set) {
+                        self.lose_runner(action, f, id, &name);
                     }
                 }
             }
@@ -111,46 +111,40 @@ impl World {
                 }
             }
             Fault::GhVersionReject(f) => {
-                self.faults.hit(action);
-                let versions: Vec<fake_github::VersionRule> = match f.versions.is_empty() {
-                    true => vec![fake_github::VersionRule::All],
-                    false => f
-                        .versions
-                        .iter()
-                        .map(|v| {
-                            if v.is_exact() {
-                                fake_github::VersionRule::Exactly(v.0.clone())
-                            } else {
-                                fake_github::VersionRule::All
-                            }
-                        })
-                        .collect(),
+                let set = |c: &crate::plan::world::ClusterSpec, s: &crate::plan::world::ScaleSetSpec| {
+                    f.scope.scale_set.as_ref().is_none_or(|r| r.matches(&c.name, &s.name))
                 };
-                for rule in versions {
-                    let rule = self.github.reject_version(rule);
+                let mut versions: Vec<Str> = self
+                    .specs
+                    .iter()
+                    .flat_map(|c| c.scale_sets.iter().filter(|s| set(c, s)).map(|s| s.runner_version.clone()))
+                    .filter(|v| f.versions.is_empty() || f.versions.iter().any(|g| g.matches(v)))
+                    .chain(f.versions.iter().filter(|v| v.is_exact()).map(|v| v.0.clone()))
+                    .collect();
+                versions.sort();
+                versions.dedup();
+                for version in versions {
+                    let rule = self.github.reject_version(fake_github::VersionRule::Exactly(version));
                     self.rules.entry(action).or_default().service.push(rule);
                 }
             }
             Fault::GhTokenExpiry(f) if f.revoke => {
-                let kind = match f.token {
-                    crate::plan::fault::TokenKind::MessageQueue => fake_github::TokenKind::Queue,
-                    crate::plan::fault::TokenKind::Admin => fake_github::TokenKind::Admin,
-                    crate::plan::fault::TokenKind::Registration => fake_github::TokenKind::Registration,
-                    crate::plan::fault::TokenKind::Runner => fake_github::TokenKind::Runner,
-                };
+                let kind = super::reactions::token_kind(f.token);
                 let tenant = self.tenant_of(f.scope.org.as_ref());
                 if self.github.revoke_tokens(tenant.as_deref(), kind, now) > 0 {
                     self.faults.hit(action);
                 }
             }
+            Fault::GhTokenExpiry(f) if f.falls_on.is_some() => self.arm_expiry(action),
+            Fault::GhTokenExpiry(f) => self.set_token_life(f, f.life.map(|d| d.0)),
+            Fault::GhSession(f) => self.begin_runner_session(action, f),
             Fault::Credential(f) => self.set_credentials(action, f, true),
             Fault::PodReject(f) => {
-                let reason = match f.reason {
-                    RejectReason::OutOfPods => "OutOfpods",
-                    RejectReason::OutOfCpu => "OutOfcpu",
-                    RejectReason::OutOfMemory => "OutOfmemory",
-                };
+                let reason = super::reactions::reject_reason(f.reason);
                 for n in 0..self.sites.len() {
+                    if !self.faults.concerns(action, &self.sites[n].name) {
+                        continue;
+                    }
                     let rule = fake_kube::kubelet::AdmissionRule {
                         scope: pod_scope(f.target, f.scale_set.as_ref()),
                         reason: reason.into(),
@@ -162,17 +156,21 @@ impl World {
                         times: f.count,
                     };
                     let id = self.sites[n].cluster.reject_pods(rule);
-                    self.faults.hit(action);
                     self.rules.entry(action).or_default().cluster.push((SiteId(n as u8), id));
                 }
             }
             Fault::PodDelay(f) if f.mode == PodDelayMode::Unschedulable => {
                 for n in 0..self.sites.len() {
-                    let scope = pod_scope(f.target, f.scale_set.as_ref());
-                    let id =
-                        self.sites[n].cluster.hold_pods(scope, "0/3 nodes are available: 3 Insufficient cpu.".into());
-                    self.faults.hit(action);
-                    self.rules.entry(action).or_default().cluster.push((SiteId(n as u8), id));
+                    let site = SiteId(n as u8);
+                    if !self.faults.concerns(action, &self.sites[n].name) {
+                        continue;
+                    }
+                    let pods: Vec<_> = self.sites[n].cluster.api().iter(arc_api::Kind::Pod).cloned().collect();
+                    for pod in pods.iter().filter_map(|o| o.get::<arc_api::pod::Pod>()) {
+                        if pod.node_name.is_none() && self.pod_is(site, pod, f.target, f.scale_set.as_ref()) {
+                            self.hold_pod(action, f, site, pod);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -185,7 +183,14 @@ impl World {
         if let Fault::Credential(f) = fault {
             self.set_credentials(action, f, false);
         }
-        if let Fault::GhSession(f) = fault {
+        if let Fault::GhTokenExpiry(f) = fault
+            && f.life.is_some()
+        {
+            self.set_token_life(f, None);
+        }
+        if let Fault::GhSession(f) = fault
+            && f.of == crate::plan::fault::SessionOf::Listener
+        {
             let scope = self.service_scope(&f.scope);
             for id in self.sets_in(&scope) {
                 self.github.set_session_fault(id, fake_github::SessionFault::default(), now);
@@ -200,6 +205,41 @@ impl World {
             self.notice(site);
         }
         self.notice_github();
+    }
+
+    /// Tokens of a kind live so long from now on; `None`: as the world says.
+    fn set_token_life(&mut self, f: &crate::plan::fault::GhTokenExpiry, life: Option<Duration>) {
+        use crate::plan::fault::TokenKind;
+        let usual = self.plan.world.github.clone();
+        let tenant = self.tenant_of(f.scope.org.as_ref());
+        self.github.tune(tenant.as_deref(), |p| match f.token {
+            TokenKind::MessageQueue => p.queue_ttl = life.unwrap_or(usual.queue_token_ttl.0),
+            TokenKind::Admin => p.admin_ttl = life.unwrap_or(usual.admin_token_ttl.0),
+            TokenKind::Registration => p.registration_ttl = life.unwrap_or(usual.registration_token_ttl.0),
+            TokenKind::Runner => {}
+        });
+    }
+
+    /// Runners' own sessions: forgotten, or taken so that the next process of the registration meets a conflict.
+    fn begin_runner_session(&mut self, action: u32, f: &crate::plan::fault::GhSession) {
+        use crate::plan::fault::SessionMode;
+        let lasts = self.plan.actions[action as usize].lasts;
+        let until = match f.mode {
+            SessionMode::Ghost => self.now.after(f.ttl.map_or(Duration::ZERO, |d| d.0)),
+            _ => lasts.map_or(self.plan.run_for.from_start(), |d| self.now.after(d.0)),
+        };
+        let all: Vec<_> = self.github.runners().map(|r| (r.id, r.name.clone(), r.scale_set, r.is_online())).collect();
+        for (id, name, set, online) in all {
+            if !self.covers(&f.scope, set) || !f.scope.runner.as_ref().is_none_or(|g| g.matches(&name)) {
+                continue;
+            }
+            match f.mode {
+                SessionMode::Evict if !online => continue,
+                SessionMode::Evict => self.github.evict_runner_session(id, self.now),
+                SessionMode::Ghost | SessionMode::Foreign => self.github.hold_runner_session(id, until),
+            }
+            self.faults.hit(action);
+        }
     }
 
     pub(super) fn set_credentials(&mut self, action: u32, f: &crate::plan::fault::CredentialFault, begins: bool) {

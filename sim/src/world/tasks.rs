@@ -140,7 +140,13 @@ impl World {
     }
 
     /// Cordon, then evict every pod of the node, in order of names.
-    pub(crate) fn drain_tasks(&self, site: SiteId, target: &str, uncordon_after: Option<Duration>) -> Vec<Task> {
+    pub(crate) fn drain_tasks(
+        &self,
+        site: SiteId,
+        target: &str,
+        grace: Option<Duration>,
+        uncordon_after: Option<Duration>,
+    ) -> Vec<Task> {
         let node = self.node_of(site, target);
         let cordon = |on: bool| {
             let json = serde_json::json!({ "unschedulable": on });
@@ -148,7 +154,15 @@ impl World {
             Task::Call(KubeRequest::Patch { kind: Kind::Node, key: Key::new("", node.clone()), sub: Sub::Main, patch })
         };
         let mut tasks = vec![cordon(true)];
-        tasks.extend(self.site(site).cluster.api().pods_on(&node).map(|p| Task::Evict(p.metadata.key())));
+        // With a stated grace the pods are deleted with it: an Eviction here carries none.
+        tasks.extend(self.site(site).cluster.api().pods_on(&node).map(|p| match grace {
+            None => Task::Evict(p.metadata.key()),
+            Some(grace) => {
+                let grace_period_seconds = Some(grace.as_secs() as i64);
+                let options = DeleteOptions { grace_period_seconds, ..DeleteOptions::default() };
+                Task::Call(KubeRequest::Delete { kind: Kind::Pod, key: p.metadata.key(), options })
+            }
+        }));
         if let Some(after) = uncordon_after {
             tasks.push(Task::Wait(after));
             tasks.push(cordon(false));

@@ -53,6 +53,10 @@ pub(crate) fn controller_values(spec: &ControllerSpec) -> Value {
     if !flags.is_empty() {
         values["flags"] = Value::Object(flags);
     }
+    if spec.metrics {
+        values["metrics"] =
+            json!({ "controllerManagerAddr": ":8080", "listenerAddr": ":8080", "listenerEndpoint": "/metrics" });
+    }
     if !spec.node.is_empty() {
         values["nodeSelector"] = json!({ "kubernetes.io/hostname": spec.node });
     }

@@ -70,6 +70,9 @@ impl Check<'_> {
             }
             Fault::GhSession(f) => needs(self, "ghost", "ttl", f.mode != SessionMode::Ghost || f.ttl.is_some()),
             Fault::GhTokenExpiry(f) => {
+                if f.token == TokenKind::Runner && !f.revoke {
+                    self.not_carried_out(&here("token"), "runner");
+                }
                 let stated = [f.life.is_some(), f.falls_on.is_some(), f.revoke];
                 if stated.iter().filter(|s| **s).count() != 1 {
                     self.at(
@@ -80,6 +83,7 @@ impl Check<'_> {
                     );
                 }
             }
+            Fault::GhMessage(f) if f.mode == MessageMode::Inject => self.not_carried_out(&here("mode"), "inject"),
             Fault::GhMessage(f) => needs(self, "delay", "by", f.mode != MessageMode::Delay || f.by.is_some()),
             Fault::GhStats(f) => needs(self, "add", "add", f.mode != StatsMode::Add || f.add.is_some()),
             Fault::GhRegistrationLoss(f) => {
@@ -170,6 +174,7 @@ impl Check<'_> {
                     }
                 }
             }
+            Fault::VolumeFault(f) if f.mode == VolumeMode::Full => self.not_carried_out(&here("mode"), "full"),
             Fault::VolumeFault(_) => self.some_set(at, set, "container_mode: kubernetes", |s| {
                 s.container_mode != ContainerMode::None && s.container_mode != ContainerMode::Dind
                     || s.template.is_some()
@@ -237,6 +242,10 @@ impl Check<'_> {
             self.at(at, format!("`{actor}` is not a process of this world"), "cannot be killed or slowed", hint);
         }
         self.actor(at, actor);
+    }
+    fn not_carried_out(&mut self, at: &[Seg], word: &str) {
+        let said = format!("`{word}` is a known fault that the simulator cannot carry out");
+        self.at(at, said, "would never fire", "use another mode, or leave the fault out");
     }
     fn workflow_pods(&mut self, at: &[Seg], set: Option<&SetRef>) {
         self.some_set(at, set, "container_mode: kubernetes", |s| {

@@ -39,7 +39,14 @@ impl Check<'_> {
             self.set(&path!["existing", "sessions", i, "scale_set"], &session.scale_set);
         }
         for (i, runners) in existing.runners.iter().enumerate() {
-            self.set(&path!["existing", "runners", i, "scale_set"], &runners.scale_set);
+            let at = path!["existing", "runners", i];
+            self.set(&with(&at, "scale_set"), &runners.scale_set);
+            self.at(
+                &with(&at, "scale_set"),
+                "runners from before time zero cannot be simulated",
+                "would not exist",
+                "let jobs of the workload make them, or write `existing: { objects: … }`",
+            );
         }
         for (i, backlog) in existing.backlog.iter().enumerate() {
             self.set(&path!["existing", "backlog", i, "scale_set"], &backlog.scale_set);
