@@ -127,13 +127,14 @@ impl World {
                     self.metrics.poll_opens(&set, self.now);
                 }
                 self.metrics.poll_ends(&set, self.now);
-                if good && process.role == Role::Listener {
-                    if self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted) {
-                        self.invariants.looked("listener-is-polling");
-                        let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
-                        self.invariants.bounds.restart(Check::Polling(set), self.now, &about, || "no poll".into());
-                        self.after_observation();
-                    }
+                if good
+                    && process.role == Role::Listener
+                    && self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted)
+                {
+                    self.invariants.looked("listener-is-polling");
+                    let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+                    self.invariants.bounds.restart(Check::Polling(set), self.now, &about, || "no poll".into());
+                    self.after_observation();
                 }
             }
             Op::RunnerConnect { jit, .. } => {
