@@ -16,6 +16,7 @@ mod identity;
 mod protection;
 mod scale_set;
 mod status;
+mod strays;
 mod version;
 
 pub(crate) use status::with as with_condition;
@@ -54,6 +55,7 @@ steps! {
     AfterIdentityReleased = "after-identity-released",
     AfterIdentityMade = "after-identity-made",
     AfterIdentityRecorded = "after-identity-recorded",
+    AfterStrayReleased = "after-stray-released",
     AfterRunnerSetsListed = "after-runner-sets-listed",
     AfterRunnerSetCreated = "after-runner-set-created",
     AfterOutdatedStatus = "after-outdated-status",
@@ -111,6 +113,8 @@ pub struct ArsPass {
     cleaning: Cleaning,
     group: GroupId,
     protected: usize,
+    /// Strays of the chart that this pass has let go.
+    let_go: Vec<(Kind, Key)>,
     identity: identity::Identity,
     /// Looked at again after this time although nothing changes.
     again: Option<Duration>,
@@ -135,6 +139,7 @@ impl ArsPass {
             cleaning: Cleaning::Deletion,
             group: GroupId(1),
             protected: 0,
+            let_go: Vec::new(),
             identity: identity::Identity::Unchecked,
             again: None,
             verdict: None,
@@ -339,6 +344,7 @@ impl ArsPass {
                 _ => Decision::End(Outcome::After(Duration::from_secs(1))),
             },
             Step::AfterIdentityRecorded => done(self, o, ("Failed to record the runners' identity", "ApiServer")),
+            Step::AfterStrayReleased => self.after_stray_released(o),
             Step::AfterRunnerSetsListed => self.after_runner_sets_listed(o),
             Step::AfterRunnerSetCreated => {
                 self.after_created(o, ("Failed to create a new ephemeral runner set", "ApiServer"))

@@ -2,12 +2,13 @@
 //! controller looks at it. Never takes rights away from a live set, never touches an account the user brought.
 //!
 //! The decision: a set in container-hook mode whose account is missing, Terminating or without its rights offers no jobs (its
-//! listener announces no capacity) and says so in the condition `IdentityBroken`; an account that the chart made is let go
+//! listener announces no capacity) and says so in the condition `IdentityBroken`; an account that the chart made, whether
+//! the set still names it or an upgrade has taken it out of the release, is let go
 //! and made anew ten seconds after its deletion, well inside the 60 s for which an API server still accepts its tokens; and
 //! runners made under an account that has been replaced are replaced with their set, by the ordinary update: busy ones finish.
 //! Source: field-bugs.md, seed-kube-mode-hook-forbidden (recorded: b_kube_mode, b_sa_token).
 
-use arc_api::core::ServiceAccount;
+use arc_api::core::{RoleBinding, ServiceAccount};
 use arc_api::crd::{AutoscalingRunnerSet, EphemeralRunnerSet};
 use arc_api::kube::{KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
@@ -15,7 +16,7 @@ use arc_api::{Duration, Kind, Meta, OwnerRef, Resource, Str, Uid, format_smolstr
 use std::sync::Arc;
 
 use super::protection::{KUBE_MODE_ACCOUNT, KUBE_MODE_ROLE, KUBE_MODE_ROLE_BINDING, NO_PERMISSION_ACCOUNT};
-use super::{ArsPass, Step};
+use super::{ArsPass, Step, strays};
 use crate::behaviour::IdentityCheck;
 use crate::names;
 use crate::reconcile::{Decision, Observed};
@@ -92,17 +93,24 @@ pub(super) fn inspect(ars: &AutoscalingRunnerSet, latest: Option<&EphemeralRunne
     }
     let name = pod.service_account_name.clone();
     let named = |annotation: &str| ars.metadata.annotation(annotation);
-    let by_chart = [KUBE_MODE_ACCOUNT, NO_PERMISSION_ACCOUNT].iter().any(|a| named(a) == Some(&name));
+    let is_named = [KUBE_MODE_ACCOUNT, NO_PERMISSION_ACCOUNT].iter().any(|a| named(a) == Some(&name));
     let needed = pod.container("runner").is_some_and(|c| c.has_env(HOOKS));
     let broken = |reason, message, repair| Identity::Broken { reason, message, needed, repair };
     let key = Key::new(ars.metadata.namespace.clone(), name.clone());
     let Some(account) = o.caches.get::<ServiceAccount>(&key) else {
+        // The chart's binding outlives its account: the template names what an upgrade has taken out of the release.
+        let bound = || {
+            let bindings = o.caches.of(Kind::RoleBinding).iter().filter_map(|b| b.get::<RoleBinding>());
+            bindings.into_iter().any(|b| strays::binds(b, &name) && strays::is_of_release(ars, &b.metadata))
+        };
+        let by_chart = is_named || bound();
         // Only an account that runners once had is made anew: at an installation the chart may simply be slower than we are.
         let had = latest.is_some_and(|l| l.metadata.annotation(names::IDENTITY).is_some());
         let repair = if by_chart && had { Repair::Make(name.clone()) } else { Repair::None };
         return broken("AccountMissing", format_smolstr!("ServiceAccount {name} does not exist"), repair);
     };
     if let Some(at) = account.metadata.deletion_timestamp {
+        let by_chart = is_named || strays::is_of_release(ars, &account.metadata);
         let only_ours = account.metadata.finalizers.iter().all(|f| f == names::PROTECTION);
         let ripe = o.now >= at.after(PATIENCE);
         let repair = if by_chart && only_ours && ripe { Repair::Release(Arc::clone(account)) } else { Repair::None };
@@ -165,6 +173,9 @@ impl ArsPass {
     fn make_account(&mut self, name: Str, old: Option<&ServiceAccount>, _o: &Observed<'_>) -> Decision {
         let ars = &self.ars().metadata;
         let like = old.map_or(ars, |a| &a.metadata);
+        // Protected only if the set names it: then the clean-up of the set takes the protection off again. Else it goes with its owner.
+        let is_named = [KUBE_MODE_ACCOUNT, NO_PERMISSION_ACCOUNT].iter().any(|a| ars.annotation(a) == Some(&name));
+        let finalizers: &[Str] = if is_named { &[Str::new_static(names::PROTECTION)] } else { &[] };
         let metadata = Meta {
             labels: Arc::clone(&like.labels),
             annotations: Arc::new(
@@ -174,7 +185,7 @@ impl ArsPass {
                     .map(|(k, v)| (k.clone(), v.clone()))
                     .collect(),
             ),
-            finalizers: [Str::from(names::PROTECTION)].into(),
+            finalizers: finalizers.into(),
             owner_references: [OwnerRef {
                 controller: false,
                 block_owner_deletion: false,

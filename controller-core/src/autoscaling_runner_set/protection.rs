@@ -36,6 +36,10 @@ const PROTECTED: [(Kind, &str); 7] = [
 impl ArsPass {
     /// The next protected object, or, when all are done, the set's own finalizer.
     pub(super) fn remove_protection(&mut self, o: &mut Observed<'_>) -> Decision {
+        // First, because the manager's own rights in the namespace are among what follows.
+        if let Some((kind, meta)) = self.last_stray(o) {
+            return self.unprotect(kind, &meta);
+        }
         while let Some((kind, annotation)) = PROTECTED.get(self.protected) {
             let name = self.ars().metadata.annotation(annotation).filter(|n| !n.is_empty());
             if let Some(key) = name.map(|n| Key::new(self.key.namespace.clone(), n.clone())) {

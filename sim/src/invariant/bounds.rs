@@ -24,6 +24,8 @@ pub enum Check {
     Deleting(Uid),
     /// A pod that does not start, or a listener that does not stay up, unseen.
     Visible(Uid),
+    /// Jobs of a set that fail one after another for this lack of their runners, unseen.
+    JobsFail(SetKey, &'static str),
     /// A set with fewer idle runners than asked for.
     MinRunners(SetKey),
     /// A registration without its EphemeralRunner, or the second one.
@@ -48,7 +50,7 @@ impl Check {
             Check::JobRunner(_) => ("job-gets-runner", minutes(5)),
             Check::Polling(_) => ("listener-is-polling", minutes(3)),
             Check::Deleting(_) => ("deletion-finishes", minutes(5)),
-            Check::Visible(_) => ("failure-is-visible", minutes(10)),
+            Check::Visible(_) | Check::JobsFail(..) => ("failure-is-visible", minutes(10)),
             Check::MinRunners(_) => ("min-runners-kept", minutes(5)),
             Check::Registration(_) => ("one-registration-per-runner", minutes(2)),
             Check::Counters(_) => ("counters-true", minutes(1)),
@@ -60,7 +62,11 @@ impl Check {
     /// Whose failure it is.
     pub fn component(&self) -> &'static str {
         match self {
-            Check::RunnerServes(_) | Check::Registration(_) | Check::Visible(_) | Check::Reference(_) => "runner",
+            Check::RunnerServes(_)
+            | Check::Registration(_)
+            | Check::Visible(_)
+            | Check::JobsFail(..)
+            | Check::Reference(_) => "runner",
             Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => "runner-set",
             Check::JobRunner(_) => "job",
             Check::Polling(_) => "listener",

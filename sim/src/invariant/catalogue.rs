@@ -58,7 +58,7 @@ catalogue! {
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
         "whoever waits for the job",
-        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them; a template whose pods the API server refuses, for as long as a condition of the set says so",
         "arc-controllers.md §13 I3";
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",
@@ -93,7 +93,7 @@ catalogue! {
     "failure-is-visible" "OBS-ERR" Settles:
         "A persistent failure is visible in a status, condition or event, with its cause.",
         "whoever is called at night",
-        "ten minutes; logs do not count",
+        "ten minutes; logs do not count; a job that fails now and then for want of its daemon or hook while others of its kind pass",
         "field-bugs.md OBS-ERR";
     "world-converges" "LIVE-HEAL" AtTheEnd:
         "After faults and operators have left it alone the world comes to rest in the state that was asked for, and stays there.",

@@ -1,7 +1,8 @@
 //! What must hold at the end: nothing is left without its owner, and nothing is still wrong.
 
+use arc_api::core::RoleBinding;
 use arc_api::crd::{AutoscalingRunnerSet, EphemeralRunner};
-use arc_api::{Kind, Str, format_smolstr};
+use arc_api::{Kind, Object, Str, format_smolstr};
 use fake_kube::Cluster;
 
 use super::Invariants;
@@ -16,6 +17,27 @@ pub(crate) struct Orphan {
     pub(crate) said: Str,
 }
 
+/// Whether a set's annotations name a protected object: then its clean-up takes the protection off.
+pub(crate) fn is_named_by(ars: &AutoscalingRunnerSet, object: &Object) -> bool {
+    let meta = object.meta();
+    ars.metadata.namespace == meta.namespace
+        && ars.metadata.annotations.iter().any(|(k, v)| k.starts_with("actions.github.com/cleanup-") && *v == meta.name)
+}
+
+/// Whether a set's runners live on an identity object: their account, a binding of it, or the role that such a binding gives.
+pub(crate) fn is_used_by(ars: &AutoscalingRunnerSet, object: &Object, cluster: &Cluster) -> bool {
+    let (account, meta) = (&ars.spec.template.spec.service_account_name, object.meta());
+    let binds = |b: &RoleBinding| b.subjects.iter().any(|s| s.kind == "ServiceAccount" && s.name == *account);
+    ars.metadata.namespace == meta.namespace
+        && match object {
+            Object::ServiceAccount(_) => meta.name == *account,
+            Object::RoleBinding(b) => binds(b),
+            Object::Role(_) => (cluster.api().iter(Kind::RoleBinding).filter_map(|o| o.get::<RoleBinding>()))
+                .any(|b| b.metadata.namespace == meta.namespace && binds(b) && b.role_ref.name == meta.name),
+            _ => false,
+        }
+}
+
 /// Objects of a cluster that nobody will ever remove.
 pub(crate) fn orphans(site: SiteId, cluster: &Cluster, invariants: &Invariants) -> Vec<Orphan> {
     let mut found = Vec::new();
@@ -26,10 +48,11 @@ pub(crate) fn orphans(site: SiteId, cluster: &Cluster, invariants: &Invariants) 
         if !meta.is_deleting() || !meta.has_finalizer("actions.github.com/cleanup-protection") {
             continue;
         }
-        let named = api.iter(Kind::AutoscalingRunnerSet).filter_map(|o| o.get::<AutoscalingRunnerSet>()).any(|a| {
-            a.metadata.annotations.iter().any(|(k, v)| k.starts_with("actions.github.com/cleanup-") && *v == meta.name)
+        let sets = api.iter(Kind::AutoscalingRunnerSet).filter_map(|o| o.get::<AutoscalingRunnerSet>());
+        let answered = sets.into_iter().any(|a| {
+            is_named_by(a, object) || (!a.metadata.is_deleting() && is_used_by(a, object, cluster))
         });
-        if !named {
+        if !answered {
             found.push(Orphan {
                 about: format_smolstr!("{} {}", object.kind(), meta.key()),
                 said: "is being deleted and nobody will take its finalizer off".into(),

@@ -44,8 +44,8 @@ pub struct SetState {
     pub running: i32,
     /// When listener processes started.
     pub listener_starts: VecDeque<Time>,
-    /// Jobs that failed for want of a daemon or of permissions.
-    pub infra_failures: u32,
+    /// When an API server last refused one of its runners' pods.
+    pub pod_refused: Option<Time>,
 }
 
 /// A runner set.
@@ -128,6 +128,8 @@ pub struct JobState {
     pub ended: Option<Time>,
     /// Its set, once known.
     pub set: Option<SetKey>,
+    /// Whether it was assigned before, and has not run since.
+    pub assigned: bool,
 }
 
 /// Who used a JIT configuration.

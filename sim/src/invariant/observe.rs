@@ -8,6 +8,7 @@ use arc_api::kube::{WatchEvent, WatchType};
 use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodPhase};
 use arc_api::{Duration, JobId, Kind, Object, RunnerId, Str, Time, Uid, format_smolstr};
+use controller_core::ephemeral_runner::POD_REJECTED;
 use fake_github::event::{RunnerEnd, ScaleSetEnd, ServiceEvent, SessionEnd};
 
 use super::bounds::Check;
@@ -240,6 +241,8 @@ impl Invariants {
     fn count(&mut self, place: &SiteKey, now: Time) {
         let Some(runner) = self.ledger.runners.get(place) else { return };
         let class = runner.object.as_ref().filter(|o| !o.metadata.is_deleting()).and_then(|o| match o.status.phase {
+            // The corrected controller keeps a runner whose pod is refused, and reports it among those that cannot serve.
+            _ if o.status.conditions.iter().any(|c| c.status && c.type_ == POD_REJECTED) => Some(Class::Failed),
             ErPhase::Running => Some(Class::Running),
             ErPhase::Failed => Some(Class::Failed),
             ErPhase::Empty | ErPhase::Pending => Some(Class::Pending),
@@ -316,6 +319,9 @@ impl Invariants {
         let about = format_smolstr!("Pod {}", pod.metadata.key());
         if owned || !stuck {
             self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, &about, || "does not start".into());
+        }
+        if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {
+            self.bounds.set(Check::Reference(pod.metadata.uid), false, now, &about, Str::default);
         }
         if !owned {
             return;
@@ -430,12 +436,17 @@ impl Invariants {
                     self.ledger.set(set).waiting += 1;
                     self.weigh(set, now);
                 }
-                self.ledger.jobs.entry(*job).or_default().set = set;
-                self.start_job_clock(*job, now, "is assigned and has no runner");
+                let state = self.ledger.jobs.entry(*job).or_default();
+                // A job that nobody picks up is assigned again and again: it has waited since the first time.
+                let again = state.set.is_some() && state.set == set && state.assigned;
+                (state.set, state.assigned) = (set, true);
+                if !again {
+                    self.start_job_clock(*job, now, "is assigned and has no runner");
+                }
             }
             ServiceEvent::JobStarted { job, .. } => {
                 let state = self.ledger.jobs.entry(*job).or_default();
-                state.started = Some(now);
+                (state.started, state.assigned) = (Some(now), false);
                 let set = state.set.clone();
                 self.job_runs(set.as_ref(), 1);
                 self.job_leaves_queue(set, now);

@@ -9,6 +9,7 @@ use arc_api::pod::Pod;
 use arc_api::service::{JobResult, Op, ServiceOk};
 use arc_api::{Duration, JobId, Kind, Object, Str, format_smolstr};
 use controller_core::call::{CallError, Reply};
+use controller_core::ephemeral_runner_set::TEMPLATE_REJECTED;
 use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
@@ -171,6 +172,16 @@ impl World {
     ) {
         if let (KubeRequest::Create(Object::Pod(_)), Reply::Kube(Err(CallError::Api(_)))) = (request, reply) {
             self.metrics.count("pods_rejected");
+            if let KubeRequest::Create(object) = request {
+                let label = |name: &str| object.meta().label(name).cloned().unwrap_or_default();
+                let set = Key::new(
+                    label("actions.github.com/scale-set-namespace"),
+                    label("actions.github.com/scale-set-name"),
+                );
+                if let Some(state) = self.invariants.ledger.sets.get_mut(&(site, set)) {
+                    state.pod_refused = Some(self.now);
+                }
+            }
         }
         let manager = self.proc(proc).is_some_and(|p| p.role == Role::Controller);
         if !manager {
@@ -316,8 +327,22 @@ impl World {
             };
             let (now, cause) = (self.now, self.cause);
             self.violation("runner-ready-before-job", "runner", now, cause, &about, said);
-            self.invariants.ledger.set(&set).infra_failures += 1;
         }
+        // One failure may be chance; a kind of job that fails until nobody has seen one pass for long is something to report.
+        let needs = self.github.job(job).map(|j| j.order.needs.clone()).unwrap_or_default();
+        self.invariants.looked("failure-is-visible");
+        for (lack, needed, fails) in [
+            ("docker daemon", needs.docker_after.is_some(), why == "docker-socket"),
+            ("container hook", needs.container, why.starts_with("hook-")),
+        ] {
+            if needed && (fails || result == JobResult::Succeeded) {
+                let now = self.now;
+                let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+                let said = || format_smolstr!("every job that needs the {lack} fails, and no condition says so");
+                self.invariants.bounds.set(Check::JobsFail(set.clone(), lack), fails, now, &about, said);
+            }
+        }
+        self.after_observation();
     }
 
     /// Reports a violation, in the trace as well.
@@ -369,7 +394,7 @@ impl World {
     }
 
     /// What a promise tolerates beyond its bound (the catalogue's words).
-    fn is_excused(&self, check: &Check) -> bool {
+    pub(crate) fn is_excused(&self, check: &Check) -> bool {
         let ledger = &self.invariants.ledger;
         match check {
             Check::RunnerServes(uid) => {
@@ -380,8 +405,16 @@ impl World {
             }
             Check::JobRunner(job) => {
                 let full = |s: &crate::invariant::SetKey| ledger.sets.get(s).is_some_and(|s| s.busy >= s.max);
+                let refused = |s: &crate::invariant::SetKey| {
+                    let recently = |t: arc_api::Time| self.now.since(t) <= Duration::from_secs(360);
+                    let state = ledger.sets.get(s);
+                    state.and_then(|s| s.pod_refused).is_some_and(recently)
+                        && state.and_then(|s| s.ars.as_ref()).is_some_and(|a| {
+                            a.status.conditions.iter().any(|c| c.status && c.type_ == TEMPLATE_REJECTED)
+                        })
+                };
                 match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
-                    Some(set) => full(set),
+                    Some(set) => full(set) || refused(set),
                     // Nobody has it yet: sets that could take it are known to the service alone.
                     None => {
                         let could = self.github.candidates(*job);
@@ -390,14 +423,21 @@ impl World {
                 }
             }
             Check::Deleting(uid) => {
-                let object = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid));
-                let Some(object) = object else { return false };
+                let found = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid).map(|o| (s, o)));
+                let Some((site, object)) = found else { return false };
+                let protected =
+                    matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding | Kind::Secret);
                 let name = object.meta().label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
                 ledger.sets.iter().any(|((_, key), s)| {
-                    (key.name == name || key.name == object.meta().name)
-                        && (s.busy > 0 || s.running > 0 || self.is_named(s.ars.as_deref(), object))
+                    let live = s.ars.as_deref().filter(|a| protected && !a.metadata.is_deleting());
+                    ((s.busy > 0 || s.running > 0) && (key.name == name || key.name == object.meta().name))
+                        || live.is_some_and(|a| {
+                            crate::invariant::is_named_by(a, object)
+                                || crate::invariant::is_used_by(a, object, &site.cluster)
+                        })
                 })
             }
+            Check::JobsFail(set, _) => self.is_reported(set),
             Check::Visible(uid) => {
                 let pod = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid).map(|p| (s, p)));
                 let Some((site, pod)) = pod else { return true };
@@ -411,19 +451,6 @@ impl World {
             }
             _ => false,
         }
-    }
-
-    /// A live set names this protected object as its own.
-    fn is_named(&self, ars: Option<&arc_api::crd::AutoscalingRunnerSet>, object: &Object) -> bool {
-        let protected = matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding | Kind::Secret);
-        protected
-            && ars.is_some_and(|a| {
-                !a.metadata.is_deleting()
-                    && a.metadata
-                        .annotations
-                        .iter()
-                        .any(|(k, v)| k.starts_with("actions.github.com/cleanup-") && *v == object.meta().name)
-            })
     }
 
     /// A condition of the set or its listener says that something is wrong.

@@ -259,6 +259,7 @@ impl World {
                 since.0 <= old
                     && !working
                     && !matches!(c, crate::invariant::Check::Polling(_) | crate::invariant::Check::Surplus(_))
+                    && !self.is_excused(c)
             })
             .map(|(c, since, about, said)| {
                 ((*about).clone(), arc_api::format_smolstr!("{}: {said} (since {since})", c.rule().0))

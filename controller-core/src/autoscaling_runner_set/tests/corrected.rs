@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::set_world::Lost;
-use arc_api::core::{Secret, ServiceAccount};
+use arc_api::core::{Role, RoleBinding, RoleRef, Secret, ServiceAccount, Subject};
+use arc_api::meta::labels;
 use arc_api::pod::Pod;
 
 #[test]
@@ -126,6 +127,61 @@ fn a_hook_runner_whose_account_is_the_users_and_terminating_offers_no_jobs_and_s
     assert_eq!((listener(&world).spec.max_runners, listener(&world).spec.min_runners), (0, 0));
     let broken = &world.set().status.conditions[0];
     assert_eq!((broken.type_.as_str(), broken.reason.as_str()), ("IdentityBroken", "AccountTerminating"));
+}
+
+/// A set whose release made an account, a role and a binding that its annotations do not name, all of them marked for deletion.
+fn with_left_behind(account: &str) -> World {
+    let mut world = World::new(Release::Next);
+    let helm = || labels([("meta.helm.sh/release-name", "demo"), ("meta.helm.sh/release-namespace", "arc-runners")]);
+    let meta = |name: &str| arc_api::Meta {
+        finalizers: [Str::from(names::PROTECTION)].into(),
+        annotations: helm(),
+        ..arc_api::Meta::named("arc-runners", name)
+    };
+    let subject =
+        Subject { kind: "ServiceAccount".into(), name: "kube-mode".into(), namespace: "arc-runners".into() };
+    world.put(ServiceAccount { metadata: meta("kube-mode"), ..Default::default() }.into());
+    world.put(Role { metadata: meta("kube-mode"), ..Default::default() }.into());
+    let role_ref = RoleRef { kind: "Role".into(), name: "kube-mode".into() };
+    world.put(RoleBinding { metadata: meta("kube-mode"), role_ref, subjects: vec![subject] }.into());
+    let mut ars = world.ars();
+    let mut annotations = (*ars.metadata.annotations).clone();
+    annotations.extend(helm().iter().map(|(k, v)| (k.clone(), v.clone())));
+    ars.metadata.annotations = annotations.into();
+    let template = Arc::make_mut(&mut Arc::make_mut(&mut ars.spec).template);
+    Arc::make_mut(&mut template.spec).service_account_name = account.into();
+    world.put(ars.into());
+    world.run();
+    for kind in [Kind::ServiceAccount, Kind::Role, Kind::RoleBinding] {
+        world.delete(kind, &Key::new("arc-runners", "kube-mode")).expect("it exists");
+    }
+    world.edit(|a| a.status.failed_ephemeral_runners = 1);
+    world.run();
+    world
+}
+
+#[test]
+fn an_account_that_a_set_names_by_itself_is_made_anew_and_its_rights_stay() {
+    let mut world = with_left_behind("kube-mode");
+    let account = world.get::<ServiceAccount>("arc-runners", "kube-mode").expect("made anew");
+    assert!(!account.metadata.is_deleting() && account.metadata.finalizers.is_empty());
+    assert_eq!(account.metadata.owner_references.len(), 1, "goes with its set");
+    assert!(world.get::<RoleBinding>("arc-runners", "kube-mode").is_some_and(|b| b.metadata.is_deleting()));
+    assert!(world.get::<Role>("arc-runners", "kube-mode").is_some_and(|r| r.metadata.is_deleting()));
+    uninstall(&mut world);
+    world.run();
+    assert!(is_clean(&world), "{:?}", world.store.keys());
+}
+
+#[test]
+fn what_an_upgrade_left_behind_unused_is_let_go() {
+    let mut world = with_left_behind("demo-no-permission");
+    for kind in [Kind::ServiceAccount, Kind::Role, Kind::RoleBinding] {
+        assert!(!world.store.contains_key(&(kind, Key::new("arc-runners", "kube-mode"))), "{kind}");
+    }
+    uninstall(&mut world);
+    world.run();
+    assert!(is_clean(&world), "{:?}", world.store.keys());
 }
 
 #[test]
