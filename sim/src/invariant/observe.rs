@@ -320,9 +320,6 @@ impl Invariants {
         if owned || !stuck {
             self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, &about, || "does not start".into());
         }
-        if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {
-            self.bounds.set(Check::Reference(pod.metadata.uid), false, now, &about, Str::default);
-        }
         if !owned {
             return;
         }
