@@ -54,7 +54,7 @@ impl<E> EventQueue<E> {
         self.ties ^= self.ties << 13;
         self.ties ^= self.ties >> 7;
         self.ties ^= self.ties << 17;
-        let order = (self.ties >> 44) << 44 | self.seq & 0xfff_ffff_ffff;
+        let order = (self.ties >> 44).max(1) << 44 | self.seq & 0xfff_ffff_ffff;
         self.heap.push(Entry { at, order, event });
     }
 
