@@ -52,6 +52,7 @@ fn live(
                 RunnerOutput::Service(..)
                 | RunnerOutput::Kube(..)
                 | RunnerOutput::Cancel(_)
+                | RunnerOutput::ExecBegins
                 | RunnerOutput::JobBegan(_) => {}
             }
         }
