@@ -43,6 +43,8 @@ pub const RUNNER_CONTAINER: &str = "runner";
 pub const OUTDATED: &str = "Outdated";
 /// Condition and reason of the corrected controller: the API refuses the runner's pod.
 pub const POD_REJECTED: &str = "PodRejected";
+/// Reason of the corrected controller: the runner's pod exists and does not start.
+pub const NOT_STARTING: &str = "PodNotStarting";
 /// Reason of the corrected controller: a quota leaves no room for the pod.
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 

@@ -33,6 +33,8 @@ use classify::Census;
 
 /// Annotation of a runner: the patch id it was created under (0.9.0 on).
 pub const PATCH_ID: &str = "actions.github.com/patch-id";
+/// Condition of the corrected controller: pods of the set exist and do not start.
+pub const PODS_NOT_STARTING: &str = "PodsNotStarting";
 /// Condition of the corrected controller: the API refuses pods of the set's template.
 pub const TEMPLATE_REJECTED: &str = "TemplateRejected";
 

@@ -11,10 +11,10 @@ use arc_api::kube::{DeleteOptions, ErStatusPatch, KubeRequest, Status};
 use arc_api::meta::Key;
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
 use arc_api::service::{Op, ServiceOk};
-use arc_api::{Duration, Kind, Str, Uid};
+use arc_api::{Duration, Kind, Str, Uid, format_smolstr};
 
 use super::pod_create::without;
-use super::{ErPass, NO_PHASE, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled};
+use super::{ErPass, NOT_STARTING, NO_PHASE, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled};
 use crate::behaviour::{
     ErBackoff, ExitWithJob, ExitZero, InitFailure, Outdated, PodExists, PodFailed, ReadySource, RegistrationCheck,
     StuckPod, UsedJit,
@@ -22,6 +22,8 @@ use crate::behaviour::{
 use crate::call::{CallError, Reply};
 use crate::reconcile::{Decision, Observed};
 
+/// How long a pod may take to start before its runner says that it does not (corrected controller): images are large.
+const START_PATIENCE: Duration = Duration::from_secs(180);
 /// Exit code of a runner whose version the service refuses.
 const DEPRECATED: i32 = 7;
 /// How long after its grace period a pod may stay Terminating before its runner is given up.
@@ -328,7 +330,7 @@ impl ErPass {
     /// Phase and readiness follow the pod while its runner container has not ended (arc-controllers.md §5.5).
     fn mirror(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
         let behaviour = &o.settings.behaviour;
-        let status = &self.runner().status;
+        let status = self.runner().status.clone();
         let phase = match pod.status.phase {
             PodPhase::Pending => ErPhase::Pending,
             PodPhase::Running => ErPhase::Running,
@@ -343,6 +345,14 @@ impl ErPass {
         if behaviour.er_used_jit == UsedJit::Replaced {
             if let Some((waits, why)) = waits_in_vain(pod) {
                 (reason, message) = (waits.clone(), why.clone());
+            } else if phase == ErPhase::Pending && reason.is_empty() {
+                // Nothing waits in vain and yet it does not start: an init container that never ends, a node that never comes.
+                let due = pod.metadata.creation_timestamp.after(START_PATIENCE);
+                if o.now >= due {
+                    (reason, message) = (NOT_STARTING.into(), why_not_started(pod));
+                } else {
+                    self.wake_at(due, o.now);
+                }
             }
             changed |= reason != status.reason || message != status.message;
         }
@@ -453,6 +463,23 @@ fn init_failed(pod: &Pod, switch: InitFailure, runner_ended: bool) -> bool {
 /// The container cannot be made, and waits.
 fn never_gets_its_secret(cs: &ContainerStatus) -> bool {
     matches!(&cs.state, ContainerState::Waiting { reason, .. } if reason == "CreateContainerConfigError")
+}
+
+/// What a pod that does not start has got to.
+fn why_not_started(pod: &Pod) -> Str {
+    if pod.node_name.is_none() {
+        return "no node has been found for the pod".into();
+    }
+    let sidecar = |name: &Str| {
+        let spec = pod.spec.init_containers.iter().find(|c| c.name == *name);
+        spec.is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
+    };
+    let running = |c: &&ContainerStatus| matches!(c.state, ContainerState::Running { .. });
+    match pod.status.init_container_statuses.iter().find(running) {
+        Some(c) if sidecar(&c.name) => format_smolstr!("sidecar {} has not started", c.name),
+        Some(c) => format_smolstr!("init container {} does not end", c.name),
+        None => "its containers have not been started".into(),
+    }
 }
 
 /// Why a container waits, if it is not just starting.

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use arc_api::crd::{Condition, Conditions, EphemeralRunner, ErPhase};
 use arc_api::kube::{KubeOk, KubeRequest};
 use arc_api::pod::{Pod, PodConditionType};
-use arc_api::{Duration, Kind, Str, Time};
+use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 
 use super::classify::Census;
 use super::scale::{has_job, is_useless};
-use super::{ErsPass, Step, TEMPLATE_REJECTED, fail, own_runners};
+use super::{ErsPass, PODS_NOT_STARTING, Step, TEMPLATE_REJECTED, fail, own_runners};
 use crate::behaviour::{Behaviour, ErsScaleDown, FailedCounts, TemplateProbe};
-use crate::ephemeral_runner::{OUTDATED, POD_REJECTED};
+use crate::ephemeral_runner::{NOT_STARTING, OUTDATED, POD_REJECTED};
 use crate::labels::SCALE_SET_NAME;
 use crate::reconcile::{Decision, Observed};
 
@@ -180,9 +180,16 @@ impl ErsPass {
             wake = Some(wake.map_or(PROBE_WAIT.1, |w: Duration| w.min(PROBE_WAIT.1)));
         }
 
+        let stuck = alive().find(|r| r.status.reason == NOT_STARTING);
+        let stuck = stuck.map(|r| {
+            let message = format_smolstr!("{}: {}", r.metadata.name, r.status.message);
+            condition(PODS_NOT_STARTING, true, NOT_STARTING, message)
+        });
+
         let probing = undecided || outdated.is_some();
-        let others = old.iter().filter(|c| c.type_ != TEMPLATE_REJECTED && c.type_ != OUTDATED).cloned();
-        let list: Vec<Condition> = others.chain(template).chain(outdated).collect();
+        let ours = [TEMPLATE_REJECTED, OUTDATED, PODS_NOT_STARTING];
+        let others = old.iter().filter(|c| !ours.contains(&c.type_.as_str())).cloned();
+        let list: Vec<Condition> = others.chain(template).chain(outdated).chain(stuck).collect();
         let conditions = if *list == **old { old.clone() } else { list.into() };
         Verdict { conditions, probing, wake }
     }

@@ -58,7 +58,7 @@ catalogue! {
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
         "whoever waits for the job",
-        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them; a template whose pods the API server refuses, for as long as a condition of the set says so",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I3";
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",

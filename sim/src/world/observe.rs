@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arc_api::crd::ErPhase;
 use arc_api::kube::{Identity, KubeRequest, WatchEvent, WatchType};
 use arc_api::meta::Key;
-use arc_api::pod::Pod;
+use arc_api::pod::{Pod, PodPhase};
 use arc_api::service::{JobResult, Op, ServiceOk};
 use arc_api::{Duration, JobId, Kind, Object, Str, format_smolstr};
 use controller_core::call::{CallError, Reply};
-use controller_core::ephemeral_runner_set::TEMPLATE_REJECTED;
+use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
@@ -405,20 +405,31 @@ impl World {
             }
             Check::JobRunner(job) => {
                 let full = |s: &crate::invariant::SetKey| ledger.sets.get(s).is_some_and(|s| s.busy >= s.max);
-                let refused = |s: &crate::invariant::SetKey| {
+                // Nobody can make a runner of this template; the promise is then that the set says so.
+                let hindered = |key: &crate::invariant::SetKey| {
+                    let Some(state) = ledger.sets.get(key) else { return false };
+                    let says = |type_: &str| {
+                        let conditions = state.ars.as_ref().map(|a| &a.status.conditions);
+                        conditions.is_some_and(|list| list.iter().any(|c| c.status && c.type_ == type_))
+                    };
                     let recently = |t: arc_api::Time| self.now.since(t) <= Duration::from_secs(360);
-                    let state = ledger.sets.get(s);
-                    state.and_then(|s| s.pod_refused).is_some_and(recently)
-                        && state.and_then(|s| s.ars.as_ref()).is_some_and(|a| {
-                            a.status.conditions.iter().any(|c| c.status && c.type_ == TEMPLATE_REJECTED)
-                        })
+                    let stuck = |r: &crate::invariant::RunnerState| {
+                        let pending = |p: &Arc<Pod>| {
+                            p.status.phase == PodPhase::Pending
+                                && self.now.since(p.metadata.creation_timestamp) >= Duration::from_secs(180)
+                        };
+                        r.live_in.as_ref() == Some(key) && r.pod.as_ref().is_some_and(pending)
+                    };
+                    (says(TEMPLATE_REJECTED) && state.pod_refused.is_some_and(recently))
+                        || (says(PODS_NOT_STARTING) && ledger.runners.values().any(stuck))
                 };
+                let waits = |s: &crate::invariant::SetKey| full(s) || hindered(s);
                 match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
-                    Some(set) => full(set) || refused(set),
+                    Some(set) => waits(set),
                     // Nobody has it yet: sets that could take it are known to the service alone.
                     None => {
                         let could = self.github.candidates(*job);
-                        !could.is_empty() && could.iter().all(|id| ledger.scale_sets.get(id).is_some_and(full))
+                        !could.is_empty() && could.iter().all(|id| ledger.scale_sets.get(id).is_some_and(waits))
                     }
                 }
             }
