@@ -225,7 +225,7 @@ fn an_upgrade_sends_only_differences() {
         Release::V0_12_1,
         Some(values(json!({ "maxRunners": 5, "githubConfigSecret": { "github_token": "new" } }))),
     );
-    assert_eq!(cluster.writes[0], r#"patch secrets demo-gha-rs-github-secret {"data":{"github_token":"new"}}"#);
+    assert_eq!(cluster.writes[0], r#"patch secrets demo-gha-rs-github-secret {"data":{"github_token":"bmV3"}}"#);
     cluster.upgrade(Release::V0_12_1, Some(values(json!({ "maxRunners": 5, "githubConfigSecret": "own" }))));
     assert!(cluster.writes[0].contains(r#""actions.github.com/cleanup-github-secret-name":null"#));
     assert!(cluster.writes[0].ends_with(r#""spec":{"githubConfigSecret":"own"}}"#));

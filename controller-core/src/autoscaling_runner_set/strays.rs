@@ -88,7 +88,13 @@ impl ArsPass {
             }
             let patch = Patch::finalizers(stray.meta().finalizers_without(names::PROTECTION));
             let key = stray.meta().key();
-            return Some(self.patch_object(Step::AfterStrayReleased, stray.kind(), key, arc_api::kube::Sub::Main, patch));
+            return Some(self.patch_object(
+                Step::AfterStrayReleased,
+                stray.kind(),
+                key,
+                arc_api::kube::Sub::Main,
+                patch,
+            ));
         }
         None
     }

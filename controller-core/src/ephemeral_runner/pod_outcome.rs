@@ -14,7 +14,9 @@ use arc_api::service::{Op, ServiceOk};
 use arc_api::{Duration, Kind, Str, Uid, format_smolstr};
 
 use super::pod_create::without;
-use super::{ErPass, NOT_STARTING, NO_PHASE, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled};
+use super::{
+    ErPass, NO_PHASE, NOT_STARTING, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled,
+};
 use crate::behaviour::{
     ErBackoff, ExitWithJob, ExitZero, InitFailure, Outdated, PodExists, PodFailed, ReadySource, RegistrationCheck,
     StuckPod, UsedJit,

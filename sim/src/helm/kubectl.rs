@@ -99,7 +99,9 @@ impl Kubectl {
             Task::ReplaceCrds(release) => {
                 for crd in controller_chart::crds(release) {
                     let (kind, key) = (crd.kind(), crd.key());
-                    let body = Body::Json(Arc::new(json!({ "schema": release.as_str() })));
+                    let body = Body::Json(Arc::new(
+                        json!({ "metadata": { "annotations": { "arc-sim/schema": release.as_str() } } }),
+                    ));
                     let patch = Arc::new(Patch::body(body));
                     self.agenda.push_back(Job::Ask(KubeRequest::Patch { kind, key, sub: Sub::Main, patch }, Some(crd)));
                 }
@@ -237,7 +239,7 @@ fn is_refused_eviction(verbs: &VecDeque<Verb>, why: &CallError) -> bool {
 }
 
 fn cordon(node: &Str, on: bool) -> KubeRequest {
-    let patch = Arc::new(Patch::body(Body::Json(Arc::new(json!({ "unschedulable": on })))));
+    let patch = Arc::new(Patch::body(Body::Json(Arc::new(json!({ "spec": { "unschedulable": on } })))));
     KubeRequest::Patch { kind: Kind::Node, key: Key::new("", node.clone()), sub: Sub::Main, patch }
 }
 
@@ -263,9 +265,9 @@ fn verb_request(object: &Object, verb: &Verb) -> Option<KubeRequest> {
         Verb::SetData(data) => {
             let old = object.get::<Secret>()?;
             let removed = old.data.keys().filter(|k| !data.contains_key(*k)).map(|k| (k.to_string(), Value::Null));
-            let set = data.iter().map(|(k, v)| (k.to_string(), json!(v)));
-            let members: serde_json::Map<String, Value> = removed.chain(set).collect();
-            Some(patched(Sub::Main, Patch::body(Body::Json(Arc::new(json!({ "data": members }))))))
+            let removed: serde_json::Map<String, Value> = removed.collect();
+            let body = json!({ "data": removed, "stringData": &**data });
+            Some(patched(Sub::Main, Patch::body(Body::Json(Arc::new(body)))))
         }
         Verb::Evict => Some(KubeRequest::Evict { key }),
         Verb::Wait(_) => None,

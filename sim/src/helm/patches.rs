@@ -39,7 +39,7 @@ fn stated(object: &Object) -> Value {
             Value::Bool(on) => !on,
             _ => value.is_null(),
         };
-        !empty && key != "status" && key != "updatedReady"
+        !empty && key != "status"
     });
     if let Some(Value::Object(meta)) = all.get_mut("metadata") {
         meta.retain(|key, _| matches!(key.as_str(), "labels" | "annotations" | "finalizers"));

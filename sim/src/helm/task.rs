@@ -184,11 +184,11 @@ impl Task {
     }
     /// `kubectl scale deployment`.
     pub fn scale(key: &Key, replicas: u32) -> Task {
-        Task::patch(Kind::Deployment, key, json!({ "replicas": replicas }))
+        Task::patch(Kind::Deployment, key, json!({ "spec": { "replicas": replicas } }))
     }
     /// `kubectl rollout restart deployment`.
     pub fn restart(key: &Key, now: Time) -> Task {
         let stamp = json!({ "kubectl.kubernetes.io/restartedAt": now.to_rfc3339() });
-        Task::patch(Kind::Deployment, key, json!({ "template": { "metadata": { "annotations": stamp } } }))
+        Task::patch(Kind::Deployment, key, json!({ "spec": { "template": { "metadata": { "annotations": stamp } } } }))
     }
 }

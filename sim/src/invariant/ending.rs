@@ -49,9 +49,9 @@ pub(crate) fn orphans(site: SiteId, cluster: &Cluster, invariants: &Invariants) 
             continue;
         }
         let sets = api.iter(Kind::AutoscalingRunnerSet).filter_map(|o| o.get::<AutoscalingRunnerSet>());
-        let answered = sets.into_iter().any(|a| {
-            is_named_by(a, object) || (!a.metadata.is_deleting() && is_used_by(a, object, cluster))
-        });
+        let answered = sets
+            .into_iter()
+            .any(|a| is_named_by(a, object) || (!a.metadata.is_deleting() && is_used_by(a, object, cluster)));
         if !answered {
             found.push(Orphan {
                 about: format_smolstr!("{} {}", object.kind(), meta.key()),

@@ -24,8 +24,8 @@ use controller_core::throttle::Throttle;
 use controller_core::triggers;
 use controller_core::workqueue::WorkQueue;
 
-use super::lease::{Election, ElectionOutput};
 use self::slow::Slow;
+use super::lease::{Election, ElectionOutput};
 use super::{Input, Output};
 use crate::world::Tag;
 

@@ -416,9 +416,7 @@ fn service_settings(spec: &GithubSpec) -> Settings {
 
 fn cluster_settings(spec: &ClusterSpec, seed: u64) -> ClusterSettings {
     let mut settings = ClusterSettings::version(spec.minor());
-    settings.nodes = (1..=spec.nodes)
-        .map(|n| super::furniture::node_settings(spec, n))
-        .collect();
+    settings.nodes = (1..=spec.nodes).map(|n| super::furniture::node_settings(spec, n)).collect();
     settings.api.seed = seed;
     settings.api.container_restart_rules = spec.api.container_restart_rules;
     settings.kubelet.teardown = spec.kubelet.teardown.body.from.0;

@@ -352,7 +352,8 @@ impl World {
     /// A process opens a watch.
     pub(crate) fn open_watch(&mut self, proc: ProcId, kind: Kind, cursor: u64) {
         let Some(site) = self.proc(proc).map(|p| p.site) else { return };
-        let fresh = Watcher { proc, site, kind, cursor, head_at: Time::NEVER, open: true, lag_until: Time::ZERO, dead: false };
+        let fresh =
+            Watcher { proc, site, kind, cursor, head_at: Time::NEVER, open: true, lag_until: Time::ZERO, dead: false };
         let slot = match self.watchers.iter().position(|w| w.proc == proc && w.kind == kind) {
             Some(slot) => {
                 self.watchers[slot] = fresh;

@@ -419,7 +419,7 @@ impl World {
             Operator::RotateSecret(r) => self.secret_tasks(&r.scale_set, |w, key, spec| {
                 let org = w.plan.world.org(spec)?;
                 let data = super::values::credential(org, &r.credential).map(|c| super::values::secret_data(org, c))?;
-                let json = serde_json::json!({ "data": data.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<std::collections::BTreeMap<_, _>>() });
+                let json = serde_json::json!({ "stringData": data.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<std::collections::BTreeMap<_, _>>() });
                 Some(vec![Task::Call(KubeRequest::Patch { kind: Kind::Secret, key, sub: Sub::Main, patch: Arc::new(Patch::body(Body::Json(Arc::new(json)))) })])
             }),
             Operator::DeleteSecret(s) => self.secret_tasks(&s.scale_set, |w, key, spec| {

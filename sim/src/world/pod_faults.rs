@@ -93,7 +93,8 @@ impl World {
                     };
                     let meant = meant
                         && (role != Role::Workflow || *container == "job")
-                        && f.pod.matches(&name) && f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
+                        && f.pod.matches(&name)
+                        && f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
                     if meant && self.faults.meets(action, f.probability, f.times) {
                         let wait = self.faults.draw(action, &f.after).max(Duration::from_millis(1));
                         self.end_container_after(id, wait, f.code, f.reason.as_str());

@@ -30,9 +30,7 @@ impl World {
     }
 
     pub(super) fn begin_service_fault(&mut self, action: u32, fault: &Fault) {
-        use crate::plan::fault::{
-            MessageMode, MessageType, PodDelayMode, SessionMode, SessionOf, StatsMode,
-        };
+        use crate::plan::fault::{MessageMode, MessageType, PodDelayMode, SessionMode, SessionOf, StatsMode};
         let now = self.now;
         match fault {
             Fault::GhSession(f) if f.of == SessionOf::Listener => {
@@ -92,8 +90,12 @@ impl World {
                 self.rules.entry(action).or_default().service.push(rule);
             }
             Fault::GhRegistrationLoss(f) => {
-                let meant: Vec<(arc_api::RunnerId, Str, arc_api::ScaleSetId)> =
-                    self.github.runners().filter(|r| r.is_registered).map(|r| (r.id, r.name.clone(), r.scale_set)).collect();
+                let meant: Vec<(arc_api::RunnerId, Str, arc_api::ScaleSetId)> = self
+                    .github
+                    .runners()
+                    .filter(|r| r.is_registered)
+                    .map(|r| (r.id, r.name.clone(), r.scale_set))
+                    .collect();
                 for (id, name, set) in meant {
                     if self.covers(&f.scope, set) {
                         self.lose_runner(action, f, id, &name);

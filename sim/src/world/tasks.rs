@@ -60,7 +60,7 @@ impl World {
         crate::helm::controller_chart::crds(release)
             .into_iter()
             .map(|crd| {
-                let json = serde_json::json!({ "schema": release.as_str() });
+                let json = serde_json::json!({ "metadata": { "annotations": { "arc-sim/schema": release.as_str() } } });
                 patch(&crd, Sub::Main, Patch::body(Body::Json(Arc::new(json))))
             })
             .collect()
@@ -149,7 +149,7 @@ impl World {
     ) -> Vec<Task> {
         let node = self.node_of(site, target);
         let cordon = |on: bool| {
-            let json = serde_json::json!({ "unschedulable": on });
+            let json = serde_json::json!({ "spec": { "unschedulable": on } });
             let patch = Arc::new(Patch::body(Body::Json(Arc::new(json))));
             Task::Call(KubeRequest::Patch { kind: Kind::Node, key: Key::new("", node.clone()), sub: Sub::Main, patch })
         };
@@ -195,12 +195,12 @@ impl World {
                 tasks.push(patch(
                     d,
                     Sub::Main,
-                    Patch::body(Body::Json(Arc::new(serde_json::json!({ "replicas": replicas })))),
+                    Patch::body(Body::Json(Arc::new(serde_json::json!({ "spec": { "replicas": replicas } })))),
                 ));
             }
             if s.restart {
                 let stamp = format_smolstr!("{}", self.now.to_rfc3339());
-                let json = serde_json::json!({ "template": { "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": stamp } } } });
+                let json = serde_json::json!({ "spec": { "template": { "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": stamp } } } } });
                 tasks.push(patch(d, Sub::Main, Patch::body(Body::Json(Arc::new(json)))));
             }
         }

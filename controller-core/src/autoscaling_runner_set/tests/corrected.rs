@@ -138,8 +138,7 @@ fn with_left_behind(account: &str) -> World {
         annotations: helm(),
         ..arc_api::Meta::named("arc-runners", name)
     };
-    let subject =
-        Subject { kind: "ServiceAccount".into(), name: "kube-mode".into(), namespace: "arc-runners".into() };
+    let subject = Subject { kind: "ServiceAccount".into(), name: "kube-mode".into(), namespace: "arc-runners".into() };
     world.put(ServiceAccount { metadata: meta("kube-mode"), ..Default::default() }.into());
     world.put(Role { metadata: meta("kube-mode"), ..Default::default() }.into());
     let role_ref = RoleRef { kind: "Role".into(), name: "kube-mode".into() };
