@@ -205,7 +205,7 @@ thread_local! {
     static LEAKED: Cell<Option<Time>> = const { Cell::new(None) };
 }
 
-const LEAK_FROM: Time = Time::from_secs(60);
+const LEAK_FROM: Time = Time::from_secs(61);
 
 /// Watchers in the order of a hash map's iteration.
 fn hash_order(place: usize, len: usize, now: Time) -> usize {
