@@ -46,11 +46,10 @@ impl World {
                     self.faults.hit(action);
                 }
                 (Fault::GhTokenExpiry(f), ServiceEvent::TokenRevoked { kind, .. })
-                    if f.falls_on.is_some_and(|p| *kind == expiry(p).1) =>
+                    if f.falls_on.is_some_and(|p| *kind == expiry(p).1)
+                        && self.faults.meets(action, crate::plan::Ratio::ONE, f.count) =>
                 {
-                    if self.faults.meets(action, crate::plan::Ratio::ONE, f.count) {
-                        self.arm_expiry(action);
-                    }
+                    self.arm_expiry(action);
                 }
                 (Fault::GhTokenExpiry(f), ServiceEvent::ScaleSetCreated { .. }) if f.falls_on.is_some() => {
                     self.arm_expiry(action);
@@ -72,16 +71,14 @@ impl World {
                 (Fault::GhStaleView(f), ServiceEvent::RunnerRemoved { runner, scale_set, name, .. })
                     if matches!(f.op, StaleOp::GetRunner | StaleOp::GetRunnerByName)
                         && self.covers(&f.scope, *scale_set)
-                        && f.scope.runner.as_ref().is_none_or(|g| g.matches(name)) =>
-                {
+                        && f.scope.runner.as_ref().is_none_or(|g| g.matches(name))
                     // Drawn once a registration, not once a read: what one read still sees, the next does as well.
-                    if self.faults.meets(action, f.probability, f.count) {
-                        let until = self.now.after(self.faults.draw(action, &f.lag));
-                        let tenant =
-                            self.github.scale_set(*scale_set).map(|s| self.github.tenant_path(s.tenant()).clone());
-                        let info = RunnerInfo { id: *runner, name: name.clone(), scale_set: *scale_set };
-                        self.github.keep_runner_in_view(&tenant.unwrap_or_default(), info, until);
-                    }
+                    && self.faults.meets(action, f.probability, f.count) =>
+                {
+                    let until = self.now.after(self.faults.draw(action, &f.lag));
+                    let tenant = self.github.scale_set(*scale_set).map(|s| self.github.tenant_path(s.tenant()).clone());
+                    let info = RunnerInfo { id: *runner, name: name.clone(), scale_set: *scale_set };
+                    self.github.keep_runner_in_view(&tenant.unwrap_or_default(), info, until);
                 }
                 (
                     Fault::GhStaleView(f),
@@ -343,10 +340,12 @@ impl World {
                 continue;
             }
             match &*fault {
-                Fault::PodReject(f) if pod.status.phase == PodPhase::Failed && event.type_ == WatchType::Modified => {
-                    if pod.status.reason == reject_reason(f.reason) {
-                        self.faults.hit(action);
-                    }
+                Fault::PodReject(f)
+                    if pod.status.phase == PodPhase::Failed
+                        && event.type_ == WatchType::Modified
+                        && pod.status.reason == reject_reason(f.reason) =>
+                {
+                    self.faults.hit(action);
                 }
                 Fault::PodDelay(f)
                     if f.mode == PodDelayMode::Unschedulable
