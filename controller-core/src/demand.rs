@@ -18,7 +18,7 @@ pub const DOUBT: Duration = Duration::from_secs(10 * 60);
 pub const PHANTOM_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long a phantom is believed in before runners are offered to it again.
 pub const PHANTOM_FOR: Duration = Duration::from_secs(60 * 60);
-/// Ended jobs that are remembered, so that a JobStarted that comes late does not bring them back.
+/// Ended jobs that are remembered, so that an event that comes late or twice does not bring them back.
 const ENDED: usize = 64;
 
 /// A job as both personalities name it: the broker has no request ids, old servers no job ids.
@@ -64,7 +64,10 @@ pub struct Demand {
     distrusted: bool,
     jobs: BTreeMap<JobKey, Unfinished>,
     offers: BTreeSet<RequestId>,
-    ended: VecDeque<JobKey>,
+    /// Jobs that are over, and whether they were only taken back, so that they may be assigned again.
+    ended: VecDeque<(JobKey, bool)>,
+    /// Jobs that were taken back and of which an assignment was heard since: the counters say whether it is a new one.
+    again: BTreeSet<JobKey>,
     denied_since: Option<Time>,
     excess: Option<Excess>,
     phantom: Option<(i32, Time)>,
@@ -82,29 +85,37 @@ impl Demand {
                         self.offers.insert(key.0);
                     }
                 }
-                JobEventKind::Assigned => {
-                    // A returned assignment comes again under the same name.
-                    self.ended.retain(|k| *k != key);
-                    self.advance(key, Stage::Assigned, now);
-                }
-                JobEventKind::Started { .. } => {
-                    if !self.ended.contains(&key) {
-                        self.advance(key, Stage::Started, now);
-                    }
-                }
+                JobEventKind::Assigned => match self.ended(key) {
+                    None => self.advance(key, Stage::Assigned, now),
+                    // A returned assignment comes again under the same name; but so does one that was told late or twice.
+                    Some(true) => drop(self.again.insert(key)),
+                    Some(false) => {}
+                },
+                JobEventKind::Started { .. } => match self.ended(key) {
+                    None => self.advance(key, Stage::Started, now),
+                    Some(true) => drop(self.again.insert(key)),
+                    Some(false) => {}
+                },
                 JobEventKind::Completed { .. } | JobEventKind::Unknown => {}
             }
         }
         for event in events {
-            if let (JobEventKind::Completed { .. }, Some(key)) = (&event.kind, key(&event.job)) {
+            if let (JobEventKind::Completed { runner, .. }, Some(key)) = (&event.kind, key(&event.job)) {
                 self.jobs.remove(&key);
                 self.offers.remove(&key.0);
+                self.again.remove(&key);
+                self.ended.retain(|(k, _)| *k != key);
                 if self.ended.len() == ENDED {
                     self.ended.pop_front();
                 }
-                self.ended.push_back(key);
+                // No runner had it: its assignment was taken back, or it was cancelled while it waited.
+                self.ended.push_back((key, runner.0 == 0));
             }
         }
+    }
+    /// Whether a job is over; if so, whether it was only taken back.
+    fn ended(&self, key: JobKey) -> Option<bool> {
+        self.ended.iter().find(|(k, _)| *k == key).map(|(_, returned)| *returned)
     }
     fn advance(&mut self, key: JobKey, stage: Stage, now: Time) {
         self.offers.remove(&key.0);
@@ -118,12 +129,23 @@ impl Demand {
         self.statistics = *statistics;
         self.seen = now;
         self.distrusted = false;
+        let said = self.said();
+        for key in std::mem::take(&mut self.again) {
+            if self.jobs.len() < said {
+                self.ended.retain(|(k, _)| *k != key);
+                self.advance(key, Stage::Assigned, now);
+            }
+        }
         self.settle_denied(now);
         self.settle_excess(now);
     }
-    fn settle_denied(&mut self, now: Time) {
+    /// Unfinished jobs by the counters.
+    fn said(&self) -> usize {
         let s = &self.statistics;
-        let said = (s.total_assigned_jobs + s.total_acquired_jobs).max(s.total_running_jobs).max(0) as usize;
+        (s.total_assigned_jobs + s.total_acquired_jobs).max(s.total_running_jobs).max(0) as usize
+    }
+    fn settle_denied(&mut self, now: Time) {
+        let said = self.said();
         if self.jobs.len() <= said {
             self.denied_since = None;
             return;
@@ -266,6 +288,31 @@ mod tests {
         assert_eq!(d.wanted(), 0);
         d.on_events(&[started(1)], Time::ZERO);
         assert_eq!(d.wanted(), 0, "a JobStarted that comes after the end");
+    }
+
+    #[test]
+    fn an_assignment_that_is_told_after_the_end_is_none() {
+        let mut d = Demand::default();
+        d.on_events(&[completed(1)], Time::ZERO);
+        d.on_events(&[event(JobEventKind::Assigned, 1)], Time::ZERO);
+        d.on_statistics(&statistics(0, 0, 0), Time::ZERO);
+        assert_eq!((d.wanted(), d.room(1)), (0, 1));
+    }
+
+    #[test]
+    fn an_assignment_that_was_taken_back_counts_again_if_the_counters_know_of_it() {
+        let returned = || {
+            let result = JobResult::Canceled;
+            event(JobEventKind::Completed { runner: RunnerId(0), runner_name: "".into(), result }, 1)
+        };
+        let mut d = Demand::default();
+        d.on_events(&[event(JobEventKind::Assigned, 1), returned()], Time::ZERO);
+        d.on_events(&[event(JobEventKind::Assigned, 1)], Time::ZERO);
+        d.on_statistics(&statistics(0, 0, 0), Time::ZERO);
+        assert_eq!(d.wanted(), 0, "told twice");
+        d.on_events(&[event(JobEventKind::Assigned, 1)], Time::ZERO);
+        d.on_statistics(&statistics(1, 0, 0), Time::ZERO);
+        assert_eq!(d.jobs.len(), 1, "assigned again");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Metrics {
             jobs.clone().filter(|j| matches!(j.ended, Some((_, JobResult::Failed)))).count() as i64,
         );
         f.insert("jobs_never_started", jobs.clone().filter(|j| j.started.is_none()).count() as i64);
-        let docker = jobs.clone().filter(|j| j.why == "docker-socket").count();
+        let docker = jobs.clone().filter(|j| matches!(j.why, "docker-socket" | "docker-lost")).count();
         f.insert("jobs_failed_docker", docker as i64);
         let (share, low, high) = per_mille(docker, jobs.clone().filter(|j| j.ended.is_some()).count());
         f.extend([("docker_failures", share), ("docker_failures_low", low), ("docker_failures_high", high)]);

@@ -32,9 +32,10 @@ const DEPRECATED: i32 = 7;
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// Between two looks at the name of a pod that is not ours.
 const FOREIGN_WAIT: Duration = Duration::from_secs(30);
-/// Between two looks at the registration of an idle runner.
-const CHECK_EVERY: u64 = 600;
-/// Between a registration found gone and the confirmation, and the span after each tenth minute in which a look is due.
+/// Between two looks at the registration of an idle runner: with the confirmation and a new pod it has a successor within five
+/// minutes.
+const CHECK_EVERY: u64 = 180;
+/// Between a registration found gone and the confirmation, and the span after each third minute in which a look is due.
 const CHECK_AGAIN: Duration = Duration::from_secs(30);
 /// Condition of the corrected controller: the service did not know the runner when it was last asked.
 const UNREGISTERED: &str = "Unregistered";

@@ -42,6 +42,12 @@ pub struct SetState {
     pub waiting: i32,
     /// Jobs of the set that a runner took and that are not over for the service, whatever became of the runner.
     pub running: i32,
+    /// All its runners work, or did until then: whoever waits, waits for them.
+    pub full_at: Option<Time>,
+    /// The same now.
+    pub full: bool,
+    /// Runners that existed when maxRunners was lowered, and still do.
+    pub leftover: i32,
     /// When listener processes started.
     pub listener_starts: VecDeque<Time>,
     /// When an API server last refused one of its runners' pods.
@@ -174,6 +180,29 @@ impl SetState {
     /// Whether the user asked for the deletion of the object there is now; if there is none, whether he wants none.
     pub fn may_go(&self) -> bool {
         self.ars.as_ref().map_or(!self.wanted, |a| self.asked.contains(&a.metadata.uid))
+    }
+}
+
+impl SetState {
+    /// Its limits change.
+    pub fn limit(&mut self, min: i32, max: i32) {
+        if max < self.max {
+            self.leftover = self.leftover.max(self.live);
+        }
+        (self.min, self.max) = (min, max);
+    }
+    /// The most live runners it may have: the limit is for making runners, those that exist go as surplus.
+    pub fn most(&self) -> i32 {
+        self.max.max(self.leftover)
+    }
+    /// What follows from its counters.
+    pub fn settle(&mut self, now: Time) {
+        self.leftover = self.leftover.min(self.live);
+        let full = self.busy >= self.max;
+        if full || self.full {
+            self.full_at = Some(now);
+        }
+        self.full = full;
     }
 }
 

@@ -48,7 +48,8 @@ impl Invariants {
         match wanted {
             Some((min, max)) => {
                 let news = !state.wanted;
-                (state.wanted, state.min, state.max) = (true, min, max);
+                state.wanted = true;
+                state.limit(min, max);
                 if news {
                     self.looked("listener-is-polling");
                     let about = set.1.name.clone();
@@ -101,7 +102,7 @@ impl Invariants {
         let state = self.ledger.set(&set);
         state.ars = (!gone).then(|| ars.clone());
         if !gone && !ars.metadata.is_deleting() {
-            (state.min, state.max) = (ars.spec.min(), ars.spec.max());
+            state.limit(ars.spec.min(), ars.spec.max());
         }
         self.weigh(&set, now);
     }
@@ -384,14 +385,16 @@ impl Invariants {
 
     /// Weighs a set as a whole: limits, minimum, surplus, duplicates.
     pub(crate) fn weigh(&mut self, set: &SetKey, now: Time) {
-        let Some(s) = self.ledger.sets.get(set) else { return };
+        let Some(s) = self.ledger.sets.get_mut(set) else { return };
+        s.settle(now);
+        let most = s.most();
         let deleting = s.ars.as_ref().is_none_or(|a| a.metadata.is_deleting());
         let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
         let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
         let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
         let (wanted, running) = (s.wanted, s.running);
         self.looked("max-runners-respected");
-        self.bounds.set(Check::OverMax(set.clone()), live > max && !deleting, now, &about, || {
+        self.bounds.set(Check::OverMax(set.clone()), live > most && !deleting, now, &about, || {
             format_smolstr!("{live} runners, maxRunners {max}")
         });
         let due = min.min(max - busy).max(0);

@@ -137,6 +137,8 @@ struct Work {
     began: Time,
     renew_at: Time,
     renewing: bool,
+    /// When the poll beside the job is tried again after an error.
+    poll_at: Option<Time>,
     docker_at: Option<Time>,
     end_at: Option<Time>,
     hook: Option<Hook>,
@@ -159,6 +161,8 @@ pub struct Runner {
 pub const EXEC_BEGINS: &str = "ExecBegins";
 /// Lease renewal (actions-service.md §6.5).
 const RENEW: Duration = Duration::from_secs(60);
+/// After a failed poll (§6.3).
+const POLL_AGAIN: Duration = Duration::from_secs(22);
 /// Between the job's end and the process's (agent clean-up, script).
 const SHUTDOWN: Duration = Duration::from_millis(200);
 /// A worker that is told to shut down reports its job within this time.
@@ -325,6 +329,11 @@ impl Runner {
                 self.end_work(JobResult::Failed, "lease-lost", 0, now);
             }
             Ok(_) if slot == Slot::Busy => self.call_in(Slot::Busy, Op::RunnerPoll),
+            // The outer loop of poll errors goes on beside the job (§6.3).
+            Err(_) if slot == Slot::Busy => {
+                work.poll_at = Some(now.after(POLL_AGAIN));
+                self.wake(now.after(POLL_AGAIN));
+            }
             Ok(_) | Err(_) => {}
         }
     }
@@ -397,6 +406,7 @@ impl Runner {
             began: now,
             renew_at: now.after(RENEW),
             renewing: false,
+            poll_at: None,
             docker_at: job.needs.docker_after.map(|d| now.after(d)),
             end_at: Some(now.after(job.runs_for)),
             hook: None,
@@ -445,6 +455,11 @@ impl Runner {
             self.call_in(Slot::Renew, Op::RunnerRenew);
         }
         let State::Working(work) = &mut self.state else { return };
+        if work.poll_at.is_some_and(|t| t <= now) {
+            work.poll_at = None;
+            self.call_in(Slot::Busy, Op::RunnerPoll);
+        }
+        let State::Working(work) = &mut self.state else { return };
         if work.end_at.is_some_and(|t| t <= now) {
             let (result, why, code) = work.outcome.unwrap_or((work.job.result, "", 0));
             if work.hook.as_ref().is_some_and(Hook::needs_cleanup) {
@@ -457,7 +472,7 @@ impl Runner {
             }
         }
         let State::Working(work) = &self.state else { return };
-        let next = [Some(work.renew_at), work.docker_at, work.end_at, work.hook.as_ref().and_then(Hook::wake_at)];
+        let next = [Some(work.renew_at), work.poll_at, work.docker_at, work.end_at, work.hook.as_ref().and_then(Hook::wake_at)];
         if let Some(at) = next.into_iter().flatten().min() {
             self.wake(at);
         }
@@ -544,7 +559,7 @@ impl Runner {
 
     fn on_docker_lost(&mut self, now: Time) {
         if self.uses_docker() {
-            self.end_work(JobResult::Failed, "docker-socket", 0, now);
+            self.end_work(JobResult::Failed, "docker-lost", 0, now);
         }
     }
 }

@@ -180,9 +180,11 @@ impl World {
                     }
                 }
             }
-            Fault::SidecarFault(f) if matches!(f.mode, SidecarMode::CrashMidJob | SidecarMode::CrashAtStart) => {
+            Fault::SidecarFault(f) if f.mode == SidecarMode::CrashMidJob => {
                 for id in self.dinds(f.target, f.scale_set.as_ref()) {
-                    if self.faults.meets(action, f.probability, f.count) {
+                    let home = self.proc(id).and_then(|p| Some((p.site, p.pod?)));
+                    let busy = home.is_some_and(|(site, pod)| self.is_working(site, pod, &Str::new_static("runner")));
+                    if busy && self.faults.meets(action, f.probability, f.count) {
                         self.end_container_after(id, Duration::ZERO, f.code, "Error");
                     }
                 }

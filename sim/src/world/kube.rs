@@ -6,11 +6,15 @@ use controller_core::call::{CallError, Reply, Transport};
 
 use super::{Body, Event, InFlight, ProcId, SiteId, Tag, Watcher, World, describe};
 use crate::fault::{Point, Verdict};
+use crate::plan::Role;
 use crate::process::Input;
 use crate::trace::{Digest, What};
 
 /// From the read of a DELETE to its transaction in the store.
 const TRANSACTION: Duration = Duration::from_micros(300);
+
+/// The agent's HTTP timeout (`GITHUB_ACTIONS_RUNNER_HTTP_TIMEOUT`, 100 s unless set).
+const RUNNER_PATIENCE: Duration = Duration::from_secs(100);
 
 impl World {
     /// A process sends an API request.
@@ -71,7 +75,7 @@ impl World {
         }
         match verdict {
             Verdict::Pass => self.schedule(arrival, Event::Arrive(call)),
-            Verdict::Delay(d) => self.schedule(arrival.after(d), Event::Arrive(call)),
+            Verdict::Delay(d) => self.arrive_late(call, arrival.after(d)),
             Verdict::Lose { how, until, error } => self.lose(call, "request", how, until, error),
             Verdict::Answer(reply) => {
                 if let Some(flight) = self.calls.get_mut(call) {
@@ -114,6 +118,26 @@ impl World {
         }
     }
 
+    /// When the caller stops waiting, if the world has to know: managers and listeners have timers of their own.
+    fn gives_up_at(&mut self, call: super::CallId) -> Option<Time> {
+        let flight = self.calls.get_mut(call)?;
+        let (proc, sent) = (flight.proc, flight.sent);
+        let runner = matches!(flight.body, Body::Service(_)) && self.proc(proc).is_some_and(|p| p.role == Role::Runner);
+        runner.then(|| sent.after(RUNNER_PATIENCE))
+    }
+
+    /// A request is held up on its way: it arrives all the same when nobody waits for it any more.
+    pub(crate) fn arrive_late(&mut self, call: super::CallId, at: Time) {
+        if let Some(until) = self.gives_up_at(call).filter(|t| *t <= at)
+            && let Some(copy) = self.calls.get_mut(call).cloned()
+        {
+            let twin = self.calls.insert(InFlight { orphaned: true, ..copy });
+            self.schedule(at, Event::Arrive(twin));
+            return self.lose(call, "reply", "too late", until, Transport::Timeout);
+        }
+        self.schedule(at, Event::Arrive(call));
+    }
+
     /// A message does not come through: its sender learns of it at `until`, if ever.
     pub(crate) fn lose(
         &mut self,
@@ -123,6 +147,7 @@ impl World {
         until: Time,
         error: Transport,
     ) {
+        let until = if until == Time::NEVER { self.gives_up_at(call).unwrap_or(until) } else { until };
         let Some(flight) = self.calls.get_mut(call) else { return };
         let (name, proc) = (describe(&flight.body), flight.proc);
         flight.reply = Some(match &flight.body {
@@ -274,7 +299,10 @@ impl World {
         }
         match self.verdict(call, Point::AfterApply) {
             Verdict::Pass | Verdict::Duplicate => self.schedule(arrival, Event::Reply(call)),
-            Verdict::Delay(d) => self.schedule(arrival.after(d), Event::Reply(call)),
+            Verdict::Delay(d) => match self.gives_up_at(call).filter(|t| *t <= arrival.after(d)) {
+                Some(until) => self.lose(call, "reply", "too late", until, Transport::Timeout),
+                None => self.schedule(arrival.after(d), Event::Reply(call)),
+            },
             Verdict::Lose { how, until, error } => self.lose(call, "reply", how, until.max(arrival), error),
             Verdict::LoseReply { how } => self.lose(call, "reply", how, arrival, Transport::Reset),
             Verdict::Answer(reply) => {

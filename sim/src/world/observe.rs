@@ -7,7 +7,7 @@ use arc_api::kube::{Identity, KubeRequest, WatchEvent, WatchType};
 use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodPhase};
 use arc_api::service::{JobResult, Op, ServiceOk};
-use arc_api::{Duration, JobId, Kind, Object, Str, format_smolstr};
+use arc_api::{Duration, JobId, Kind, Object, Str, Time, format_smolstr};
 use controller_core::call::{CallError, Reply};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 use fake_github::event::ServiceEvent;
@@ -77,6 +77,7 @@ impl World {
                 self.metrics.jobs.entry(*job).or_default().ended = Some((self.now, *result));
             }
             ServiceEvent::RunnerRegistered { .. } => self.metrics.count("registrations"),
+            ServiceEvent::FaultFired { rule } => self.rule_fired(*rule),
             ServiceEvent::SessionCreated { .. } => self.metrics.count("sessions"),
             ServiceEvent::SessionRefused { .. } => {
                 self.metrics.count("session_refusals");
@@ -350,7 +351,7 @@ impl World {
         &mut self,
         invariant: &'static str,
         component: &'static str,
-        at: arc_api::Time,
+        at: Time,
         cause: u32,
         about: &Str,
         said: Str,
@@ -375,11 +376,12 @@ impl World {
     /// Conditions that have been bad for too long.
     pub(crate) fn check_overdue(&mut self) {
         for (check, since, about, said) in self.invariants.bounds.overdue(self.now) {
-            if self.is_excused(&check) {
-                self.invariants.bounds.restart(check, self.now, &about, || said.clone());
+            let (invariant, bound) = check.rule();
+            let good_until = self.good_until(&check);
+            if let Some(from) = good_until.filter(|t| t.after(bound) > self.now) {
+                self.invariants.bounds.restart(check, from, &about, || said.clone());
                 continue;
             }
-            let (invariant, _) = check.rule();
             let lasted = self.now.since(since);
             let said = format_smolstr!("{said} (since {since}, {} s)", lasted.as_secs());
             let (component, now, cause) = (check.component(), self.now, self.cause);
@@ -389,6 +391,24 @@ impl World {
             {
                 let said = "has no listener that polls, and no condition says why".into();
                 self.violation("failure-is-visible", "listener", now, cause, &about, said);
+            }
+        }
+    }
+
+    /// Until when what is overdue was not bad after all: until now if it is excused, else until its set had a runner to spare.
+    fn good_until(&self, check: &Check) -> Option<Time> {
+        if self.is_excused(check) {
+            return Some(self.now);
+        }
+        let ledger = &self.invariants.ledger;
+        let Check::JobRunner(job) = check else { return None };
+        match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
+            Some(set) => ledger.sets.get(set)?.full_at,
+            None => {
+                let sets = self.github.candidates(*job);
+                let full = sets.iter().map(|id| ledger.sets.get(ledger.scale_sets.get(id)?)?.full_at);
+                // As soon as one of them had room.
+                full.min().flatten()
             }
         }
     }

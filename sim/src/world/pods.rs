@@ -162,7 +162,7 @@ impl World {
         self.notice(site);
     }
 
-    fn is_working(&self, site: SiteId, pod: Uid, container: &Str) -> bool {
+    pub(crate) fn is_working(&self, site: SiteId, pod: Uid, container: &Str) -> bool {
         let id = self.containers.get(&(site, pod, container.clone()));
         id.and_then(|id| self.proc(*id)).is_some_and(|p| matches!(&p.machine, Machine::Runner(r) if r.job().is_some()))
     }

@@ -43,7 +43,7 @@ impl World {
             Verdict::Answer(reply) => return self.answer(call, proc, *reply),
             Verdict::Delay(d) => {
                 let at = self.now.after(d);
-                return self.schedule(at, Event::Arrive(call));
+                return self.arrive_late(call, at);
             }
             _ => {}
         }

@@ -9,6 +9,14 @@ use super::{SiteId, World};
 use crate::plan::fault::Fault;
 
 impl World {
+    /// A rule at the service met something.
+    pub(crate) fn rule_fired(&mut self, rule: fake_github::RuleId) {
+        let action = self.rules.iter().find(|(_, r)| r.service.contains(&rule)).map(|(a, _)| *a);
+        if let Some(action) = action {
+            self.faults.hit(action);
+        }
+    }
+
     pub(super) fn tenant_of(&self, org: Option<&Str>) -> Option<Str> {
         let org = self.plan.world.github.orgs.iter().find(|o| org.is_some_and(|n| *n == o.name))?;
         Some(fake_github::tenant_path(&org.config_url()))
