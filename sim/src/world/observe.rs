@@ -432,7 +432,7 @@ impl World {
                         let conditions = state.ars.as_ref().map(|a| &a.status.conditions);
                         conditions.is_some_and(|list| list.iter().any(|c| c.status && c.type_ == type_))
                     };
-                    let recently = |t: arc_api::Time| self.now.since(t) <= Duration::from_secs(360);
+                    let recently = |t: Time| self.now.since(t) <= Duration::from_secs(360);
                     let stuck = |r: &crate::invariant::RunnerState| {
                         let pending = |p: &Arc<Pod>| {
                             p.status.phase == PodPhase::Pending
