@@ -69,6 +69,7 @@ pub struct Reported {
 /// Names of the plain counts.
 const COUNTS: &[&str] = &[
     "controller_starts",
+    "dind_restarts",
     "infra_failures",
     "listener_starts",
     "pods_rejected",
@@ -134,7 +135,7 @@ impl Metrics {
             jobs.clone().filter(|j| matches!(j.ended, Some((_, JobResult::Failed)))).count() as i64,
         );
         f.insert("jobs_never_started", jobs.clone().filter(|j| j.started.is_none()).count() as i64);
-        let docker = jobs.clone().filter(|j| matches!(j.why, "docker-socket" | "docker-lost")).count();
+        let docker = jobs.clone().filter(|j| j.why.starts_with("docker-")).count();
         f.insert("jobs_failed_docker", docker as i64);
         let (share, low, high) = per_mille(docker, jobs.clone().filter(|j| j.ended.is_some()).count());
         f.extend([("docker_failures", share), ("docker_failures_low", low), ("docker_failures_high", high)]);

@@ -15,6 +15,8 @@ pub enum DindShape {
     TwoContainersRunDocker,
     /// Two ordinary containers, socket in `/var/run` (0.9.0 on; later ones on servers before 1.29).
     TwoContainers,
+    /// The same of the corrected chart: the runner waits for the daemon for an hour instead of two minutes.
+    PatientTwoContainers,
     /// A native sidecar whose probe numbers are written inside `exec` (0.12.0).
     SidecarMisplacedProbe,
     /// A native sidecar, probed 24 times every 5 s (0.12.1 on).
@@ -30,6 +32,7 @@ impl DindShape {
             (true, Release::V0_12_0) => DindShape::SidecarMisplacedProbe,
             (true, _) => DindShape::Sidecar,
             (false, r) if r <= Release::V0_8_3 => DindShape::TwoContainersRunDocker,
+            (false, Release::Next) => DindShape::PatientTwoContainers,
             (false, _) => DindShape::TwoContainers,
         }
     }
@@ -142,7 +145,7 @@ fn daemon(shape: DindShape) -> Value {
         DindShape::SidecarMisplacedProbe => json!({
             "exec": { "command": exec, "initialDelaySeconds": 0, "failureThreshold": 24, "periodSeconds": 5 },
         }),
-        DindShape::TwoContainers | DindShape::TwoContainersRunDocker => return out,
+        DindShape::TwoContainers | DindShape::TwoContainersRunDocker | DindShape::PatientTwoContainers => return out,
     };
     out["restartPolicy"] = json!("Always");
     out["startupProbe"] = probe;
@@ -212,7 +215,8 @@ fn runner_additions(values: &ScaleSetValues, shape: DindShape, runner: &Value) -
         ContainerMode::Dind => {
             let dir = shape.socket_dir();
             vars.push(env("DOCKER_HOST", &format!("unix://{dir}/docker.sock")));
-            vars.push(env("RUNNER_WAIT_FOR_DOCKER_IN_SECONDS", "120"));
+            let wait = if shape == DindShape::PatientTwoContainers { "3600" } else { "120" };
+            vars.push(env("RUNNER_WAIT_FOR_DOCKER_IN_SECONDS", wait));
             mounts.push(work);
             mounts.push(match shape {
                 DindShape::TwoContainersRunDocker => json!({ "name": "dind-sock", "mountPath": dir, "readOnly": true }),

@@ -50,6 +50,8 @@ pub struct SetState {
     pub leftover: i32,
     /// When listener processes started.
     pub listener_starts: VecDeque<Time>,
+    /// How many of its jobs in a row failed for this lack.
+    pub failing: BTreeMap<&'static str, u32>,
     /// When an API server last refused one of its runners' pods.
     pub pod_refused: Option<Time>,
 }

@@ -229,6 +229,7 @@ pub const METRICS: &[MetricInfo] = &[
     less("docker_failures", "those of all jobs that ended, per mille"),
     less("docker_failures_low", "lower end of their 95 % interval (Wilson), per mille"),
     less("docker_failures_high", "upper end of their 95 % interval (Wilson), per mille"),
+    less("dind_restarts", "docker daemons started again in the same pod"),
     less("jobs_failed_hook", "jobs that failed in a container hook"),
     less("jobs_failed_shutdown", "jobs that failed because their runner was shut down"),
     less("jobs_never_started", "jobs that no runner took"),

@@ -251,7 +251,7 @@ impl World {
     }
 
     pub(crate) fn observe_start(&mut self, id: ProcId, pod: &Arc<Pod>, attempt: u32) {
-        let _ = (pod, attempt);
+        let _ = pod;
         let Some(process) = self.proc(id) else { return };
         match process.role {
             Role::Listener => {
@@ -270,6 +270,7 @@ impl World {
             }
             Role::Controller => self.metrics.count("controller_starts"),
             Role::Runner => self.metrics.count("runner_starts"),
+            Role::Dind if attempt > 0 => self.metrics.count("dind_restarts"),
             _ => {}
         }
     }
@@ -329,18 +330,21 @@ impl World {
             let (now, cause) = (self.now, self.cause);
             self.violation("runner-ready-before-job", "runner", now, cause, &about, said);
         }
-        // One failure may be chance; a kind of job that fails until nobody has seen one pass for long is something to report.
+        // A few failures may be chance; a kind of job of which the last three failed is something to report.
         let needs = self.github.job(job).map(|j| j.order.needs.clone()).unwrap_or_default();
         self.invariants.looked("failure-is-visible");
         for (lack, needed, fails) in [
-            ("docker daemon", needs.docker_after.is_some(), why == "docker-socket"),
+            ("docker daemon", needs.docker_after.is_some(), why.starts_with("docker-")),
             ("container hook", needs.container, why.starts_with("hook-")),
         ] {
             if needed && (fails || result == JobResult::Succeeded) {
+                let streak = self.invariants.ledger.set(&set).failing.entry(lack).or_default();
+                *streak = if fails { *streak + 1 } else { 0 };
+                let bad = *streak >= 3;
                 let now = self.now;
                 let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
                 let said = || format_smolstr!("every job that needs the {lack} fails, and no condition says so");
-                self.invariants.bounds.set(Check::JobsFail(set.clone(), lack), fails, now, &about, said);
+                self.invariants.bounds.set(Check::JobsFail(set.clone(), lack), bad, now, &about, said);
             }
         }
         self.after_observation();
