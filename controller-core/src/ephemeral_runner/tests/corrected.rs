@@ -108,3 +108,36 @@ fn a_refused_version_is_reported_and_the_runner_replaced_with_its_waits() {
     assert!(r.status.conditions.iter().any(|c| c.type_ == OUTDATED && c.status));
     assert_eq!(r.status.phase, ErPhase::Empty);
 }
+
+#[test]
+fn a_pod_that_does_not_start_is_told_of_after_three_minutes_and_until_it_does() {
+    for (release, told) in [(Release::V0_14_2, ""), (Release::Next, crate::ephemeral_runner::NOT_STARTING)] {
+        let mut w = World::new(release);
+        bare(&mut w, "r");
+        settle(&mut w, "r");
+        let change = |w: &mut World, f: &dyn Fn(&mut Pod)| {
+            let mut pod = w.get::<Pod>("r").expect("it was made").as_ref().clone();
+            f(&mut pod);
+            w.put(pod);
+            w.sync();
+        };
+        change(&mut w, &|p| {
+            p.node_name = Some("n1".into());
+            let state = ContainerState::Running { started_at: Time(0) };
+            let dind = ContainerStatus { name: "dind".into(), state, ..ContainerStatus::default() };
+            p.status.init_container_statuses = vec![dind];
+        });
+        w.wait(100);
+        let outcome = settle(&mut w, "r");
+        assert_eq!(w.runner("r").status.reason, "", "{release}");
+        assert_eq!(matches!(outcome, Outcome::After(_)), release == Release::Next, "{release}: {outcome:?}");
+        w.wait(100);
+        settle(&mut w, "r");
+        let message = if told.is_empty() { "" } else { "init container dind does not end" };
+        let status = w.runner("r").status.clone();
+        assert_eq!((status.reason.as_str(), status.message.as_str()), (told, message), "{release}");
+        change(&mut w, &|p| p.status.phase = PodPhase::Running);
+        settle(&mut w, "r");
+        assert_eq!(w.runner("r").status.reason, "", "{release}");
+    }
+}
