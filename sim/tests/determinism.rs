@@ -187,6 +187,7 @@ fn a_fault_of_nobody_shifts_nothing() {
             lasts: drawn::RUN_FOR,
             set: 0,
             needs: drawn::Needs::Nothing,
+            when: None,
             what: format!("id: nobody, gh_error: {text}"),
         });
         let more = more.load().plan(None, Release::Next, case.seed).expect("no variants");

@@ -42,6 +42,8 @@ pub struct Entry {
     pub lasts: u32,
     pub set: usize,
     pub needs: Needs,
+    /// A trigger instead of a time.
+    pub when: Option<String>,
     pub what: String,
 }
 
@@ -51,6 +53,7 @@ pub struct Jobs {
     pub at: u32,
     pub count: u32,
     pub every: u32,
+    pub times: u32,
     pub duration: u32,
     pub set: usize,
     pub cancel: Option<u32>,
@@ -108,9 +111,10 @@ impl Case {
             if let Some(after) = jobs.cancel {
                 kind = format!("pattern: cancel_running, cancel_after: {after}s");
             }
-            let until = (jobs.at + jobs.every.max(1) * 3).min(RUN_FOR - 10);
+            // No arrival after the end.
+            let times = jobs.times.min((RUN_FOR - 1 - jobs.at) / jobs.every.max(1)).max(1);
             let every =
-                if jobs.every > 0 { format!(", every: {}s, until: {until}s", jobs.every) } else { String::new() };
+                if jobs.every > 0 { format!(", every: {}s, times: {times}", jobs.every) } else { String::new() };
             let _ = writeln!(
                 w,
                 "  - {{ {kind}, scale_set: s{set}, at: {}s, count: {}, duration: {}s{every} }}",
@@ -124,7 +128,8 @@ impl Case {
         for (n, f) in faults.into_iter().enumerate() {
             let id = if f.what.starts_with("id:") { String::new() } else { format!("id: f{n}, ") };
             let what = f.what.replace('@', &format!("s{}", f.set % self.sets.len()));
-            let _ = writeln!(w, "  - {{ {id}at: {}s, for: {}s, {what} }}", f.at, f.lasts.max(1));
+            let at = f.when.as_ref().map_or(format!("at: {}s", f.at), |t| format!("when: {t}"));
+            let _ = writeln!(w, "  - {{ {id}{at}, for: {}s, {what} }}", f.lasts.max(1));
         }
         if let Some((at, start, term)) = self.roll {
             let _ = writeln!(
@@ -308,9 +313,29 @@ fn fault_text() -> impl Strategy<Value = (Needs, String)> {
     ]
 }
 
+/// The n-th call of a component.
+fn trigger() -> impl Strategy<Value = String> {
+    let point = select(vec!["after-reply", "after-apply", "before-send"]);
+    let actor = select(vec!["controller", "controller", "listener", "runner"]);
+    (select(vec!["kube.*", "github.*"]), actor, 1u32..120, point).prop_map(|(call, actor, n, point)| {
+        let n = if actor == "controller" { n } else { n / 8 + 1 };
+        format!("{{ call: \"{call}\", actor: {actor}, occurrence: {n}, point: {point} }}")
+    })
+}
+
 fn fault() -> impl Strategy<Value = Entry> {
-    (0u32..RUN_FOR - 60, select(vec![1u32, 5, 20, 60, 120]), 0usize..2, fault_text())
-        .prop_map(|(at, lasts, set, (needs, what))| Entry { at, lasts: lasts.min(RUN_FOR - at), set, needs, what })
+    let at = prop_oneof![1 => 0u32..25, 4 => 0u32..RUN_FOR - 60];
+    let lasts = select(vec![20u32, 5, 60, 120, 300]);
+    (at, lasts, 0usize..2, proptest::option::weighted(0.2, trigger()), fault_text()).prop_map(
+        |(at, lasts, set, when, (needs, what))| Entry {
+            at,
+            lasts: lasts.min(RUN_FOR - at),
+            set,
+            needs,
+            when,
+            what,
+        },
+    )
 }
 
 fn operator() -> impl Strategy<Value = Entry> {
@@ -334,6 +359,7 @@ fn operator() -> impl Strategy<Value = Entry> {
         lasts: 0,
         set,
         needs: Needs::Nothing,
+        when: None,
         what,
     })
 }
@@ -341,13 +367,22 @@ fn operator() -> impl Strategy<Value = Entry> {
 fn jobs() -> impl Strategy<Value = Jobs> {
     (
         0u32..RUN_FOR - 120,
-        1u32..6,
-        select(vec![0u32, 20, 60]),
-        select(vec![3u32, 20, 90]),
+        1u32..4,
+        select(vec![0u32, 10, 25]),
+        1u32..9,
+        select(vec![3u32, 20, 60]),
         0usize..2,
         proptest::option::weighted(0.1, 1u32..20),
     )
-        .prop_map(|(at, count, every, duration, set, cancel)| Jobs { at, count, every, duration, set, cancel })
+        .prop_map(|(at, count, every, times, duration, set, cancel)| Jobs {
+            at,
+            count,
+            every,
+            times,
+            duration,
+            set,
+            cancel,
+        })
 }
 
 fn set() -> impl Strategy<Value = Set> {
@@ -367,7 +402,7 @@ pub fn cases(most_faults: usize) -> impl Strategy<Value = Case> {
         any::<bool>(),
         select(vec![1u32, 1, 2]),
         proptest::collection::vec(set(), 1..3),
-        proptest::collection::vec(jobs(), 0..3),
+        proptest::collection::vec(jobs(), 0..4),
         vec(fault().boxed(), 0..=most_faults),
         vec(operator().boxed(), 0..=1),
         proptest::option::weighted(0.15, (60u32..200, 1u32..20, 1u32..40)),
