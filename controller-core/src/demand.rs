@@ -12,8 +12,8 @@ use arc_api::service::{JobEvent, JobEventKind, JobInfo, Statistics};
 use arc_api::{Duration, JobId, RequestId, Time};
 
 /// How long statistics must deny an unfinished assignment before it is forgotten: longer than the service waits for a
-/// runner (300 s, actions-service.md §5.3), shorter than an idle runner may stay.
-pub const DOUBT: Duration = Duration::from_secs(10 * 60);
+/// runner (300 s, actions-service.md §5.3), and so that the idle runner it costs is gone within ten minutes.
+pub const DOUBT: Duration = Duration::from_secs(7 * 60);
 /// How long idle runners must get nothing although jobs are said to wait, before the excess is taken for a phantom.
 pub const PHANTOM_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long a phantom is believed in before runners are offered to it again.
@@ -319,11 +319,11 @@ mod tests {
     fn an_assignment_whose_end_was_lost_is_forgotten_when_statistics_keep_denying_it() {
         let mut d = Demand::default();
         d.on_events(&[event(JobEventKind::Assigned, 1), started(1)], Time::ZERO);
-        for minute in 0..10 {
+        for minute in 0..7 {
             d.on_statistics(&statistics(0, 0, 0), Time::from_secs(minute * M));
             assert_eq!(d.wanted(), 1);
         }
-        d.on_statistics(&statistics(0, 0, 0), Time::from_secs(10 * M));
+        d.on_statistics(&statistics(0, 0, 0), Time::from_secs(7 * M));
         assert_eq!(d.wanted(), 0);
     }
 

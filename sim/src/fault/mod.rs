@@ -300,8 +300,10 @@ impl Faults {
             }
             (Fault::GhMalformed(f), Road::Service(op)) => {
                 let good = matches!(view.reply, Some(Reply::Service(Ok(ok))) if !matches!(ok, ServiceOk::Nothing));
-                let good =
-                    good || f.mode == MalformedMode::Empty200 && matches!(view.reply, Some(Reply::Service(Ok(_))));
+                // An answer without a body has none to spoil; an empty poll can at least become an empty 200.
+                let bare = matches!(view.reply, Some(Reply::Service(Ok(ServiceOk::Done))));
+                let good = !bare
+                    && (good || f.mode == MalformedMode::Empty200 && matches!(view.reply, Some(Reply::Service(Ok(_)))));
                 if !(point == Point::AfterApply
                     && f.op.matches(op.name())
                     && matching::in_scope(&f.scope, view)

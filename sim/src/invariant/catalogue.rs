@@ -53,12 +53,12 @@ catalogue! {
     "max-runners-respected" "SAFE-CAP" Settles:
         "Live runners of a scale set never exceed maxRunners.",
         "whoever pays for the nodes",
-        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed when maxRunners was lowered, which go when their job is done or as surplus",
+        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed or were being made when maxRunners was lowered, which go when their job is done or as surplus",
         "arc-controllers.md §13 I1, Q-STALE-EMPTY-LIST-DUP";
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
         "whoever waits for the job",
-        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work; jobs for a set that its user took away; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I3";
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",
@@ -86,7 +86,7 @@ catalogue! {
         "five minutes; for as long as a job of its own runners runs, or counts as running at the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses",
         "arc-controllers.md §13 I12";
     "restarts-are-bounded" "SAFE-RATE" Always:
-        "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, and no write repeated more than sixty times a minute.",
+        "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, and no write repeated more than sixty times a minute to no effect.",
         "the service's rate limits, the API server",
         "bursts below these rates",
         "field-bugs.md SAFE-RATE, Q-LISTENER-NO-BACKOFF";

@@ -48,6 +48,8 @@ pub struct SetState {
     pub full: bool,
     /// Runners that existed when maxRunners was lowered, and still do.
     pub leftover: i32,
+    /// When maxRunners was last lowered.
+    pub lowered_at: Option<Time>,
     /// When listener processes started.
     pub listener_starts: VecDeque<Time>,
     /// How many of its jobs in a row failed for this lack.
@@ -187,9 +189,10 @@ impl SetState {
 
 impl SetState {
     /// Its limits change.
-    pub fn limit(&mut self, min: i32, max: i32) {
+    pub fn limit(&mut self, min: i32, max: i32, now: Time) {
         if max < self.max {
             self.leftover = self.leftover.max(self.live);
+            self.lowered_at = Some(now);
         }
         (self.min, self.max) = (min, max);
     }

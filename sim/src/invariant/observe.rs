@@ -49,7 +49,9 @@ impl Invariants {
             Some((min, max)) => {
                 let news = !state.wanted;
                 state.wanted = true;
-                state.limit(min, max);
+                // The limit that ARC can know of is the object's.
+                let max = state.ars.as_ref().map_or(max, |_| state.max);
+                state.limit(min, max, now);
                 if news {
                     self.looked("listener-is-polling");
                     let about = set.1.name.clone();
@@ -102,7 +104,7 @@ impl Invariants {
         let state = self.ledger.set(&set);
         state.ars = (!gone).then(|| ars.clone());
         if !gone && !ars.metadata.is_deleting() {
-            state.limit(ars.spec.min(), ars.spec.max());
+            state.limit(ars.spec.min(), ars.spec.max(), now);
         }
         self.weigh(&set, now);
     }

@@ -178,7 +178,7 @@ impl Hook {
                 }
                 Ok(_) => p.failed = self.fail("hook-permissions"),
                 // The review's own failure is thrown unwrapped: `HttpError: HTTP request failed` (Q-HOOK-HTTPERROR).
-                Err(_) => p.failed = self.fail("hook-http-error"),
+                Err(e) => p.failed = self.fail(refused(&e, "hook-http-error")),
             },
             Stage::Prune => match reply {
                 Ok(KubeOk::List { items, .. }) => {
@@ -190,7 +190,7 @@ impl Hook {
                     p.calls.push(self.create());
                 }
                 Ok(_) => {}
-                Err(_) => p.failed = self.fail("hook-http-error"),
+                Err(e) => p.failed = self.fail(refused(&e, "hook-http-error")),
             },
             Stage::Create => match reply {
                 Ok(KubeOk::Object(_)) => {
@@ -198,7 +198,7 @@ impl Hook {
                     self.stage = Stage::Wait { since: now, tries: 0, at: Some(now.after(Duration::from_secs(1))) };
                 }
                 Ok(_) => {}
-                Err(_) => p.failed = self.fail("hook-create-failed"),
+                Err(e) => p.failed = self.fail(refused(&e, "hook-create-failed")),
             },
             Stage::Wait { since, tries, .. } => {
                 let phase = match &reply {
@@ -251,6 +251,14 @@ impl Hook {
             self.stage = Stage::Over;
         }
         Some(why)
+    }
+}
+
+/// The job's log says the same of both, but only a refusal is about the hook's permissions.
+fn refused(error: &CallError, why: &'static str) -> &'static str {
+    match error {
+        CallError::Api(status) if status.code < 500 => why,
+        _ => "hook-unreachable",
     }
 }
 

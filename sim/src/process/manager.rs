@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_api::crd::{EphemeralRunner, FailureMark};
 use arc_api::kube::{KubeOk, KubeRequest, WatchEvent, WatchType};
 use arc_api::meta::Key;
+use arc_api::service::{Exception, ServiceError, ServiceOk};
 use arc_api::{Duration, Kind, Object, Str, Time};
 use controller_core::autoscaling_listener::AlPass;
 use controller_core::autoscaling_runner_set::ArsPass;
@@ -125,6 +126,17 @@ pub struct Manager {
     stopped: bool,
     boots_at: Option<Time>,
     slow: Slow,
+}
+
+/// A body that its decoder refuses is an error to the reconcilers, whatever the status said.
+fn decoded(result: Result<ServiceOk, CallError>) -> Result<ServiceOk, CallError> {
+    match result {
+        Ok(ServiceOk::Malformed(_)) => {
+            let error = ServiceError::new(200, Exception::None, "unexpected end of JSON input");
+            Err(CallError::Service(Arc::new(error)))
+        }
+        other => other,
+    }
 }
 
 impl Manager {
@@ -473,6 +485,7 @@ impl Manager {
                     out.push(Output::Abort(Tag::Attempt { client: at as u16, attempt: attempt.0 }));
                 }
                 Some(ClientOutput::Done { call, result, .. }) => {
+                    let result = decoded(result);
                     self.resume(call.0 as usize, Reply::Service(result), now, out);
                     at = 0;
                 }

@@ -63,6 +63,7 @@ impl World {
             graves: BTreeMap::new(),
             doomed: Vec::new(),
             job_ids: BTreeMap::new(),
+            job_labels: BTreeMap::new(),
             specs: plan.world.clusters.clone(),
             cancels: Default::default(),
             rules: BTreeMap::new(),
@@ -196,7 +197,7 @@ impl World {
             .map_or_else(|| org.map(|o| o.config_url()).unwrap_or_default(), |s| s.url.clone());
         let label =
             job.label.clone().unwrap_or_else(|| set.map_or(job.scale_set.name.clone(), |s| s.service_name().clone()));
-        let mut spec = fake_github::JobSpec::new(fake_github::tenant_path(&url), label, job.job.duration.0);
+        let mut spec = fake_github::JobSpec::new(fake_github::tenant_path(&url), label.clone(), job.job.duration.0);
         spec.result = job.job.result;
         spec.needs = arc_api::service::JobNeeds {
             docker_after: job.job.docker_after.map(|d| d.0),
@@ -210,6 +211,7 @@ impl World {
         let name =
             plan.actions.get(action as usize).map_or_else(|| format_smolstr!("backlog-{number}"), |a| a.id.clone());
         self.job_ids.insert(id, name);
+        self.job_labels.insert(id, label);
         if let Some(cancel) = job.job.cancel {
             self.cancels.insert(id, cancel);
             if let crate::plan::JobCancel::AfterQueued(d) = cancel {

@@ -261,6 +261,8 @@ pub struct World {
     pub(crate) doomed: Vec<(Time, ProcId, i32, Str)>,
     /// Jobs by the id of the action that queued them.
     pub(crate) job_ids: BTreeMap<JobId, Str>,
+    /// The labels that jobs ask for.
+    pub(crate) job_labels: BTreeMap<JobId, Str>,
     /// Jobs that will be cancelled.
     pub(crate) cancels: BTreeMap<JobId, crate::plan::JobCancel>,
     /// Clusters' settings as operators have changed them.

@@ -234,6 +234,11 @@ impl World {
                 _ => {}
             }
         }
+        if request.is_write() && changed && !self.invariants.ledger.repeats.is_empty() {
+            // Something came of it: what follows is no repetition.
+            let key = request.key().unwrap_or_default();
+            self.invariants.ledger.repeats.remove(&(proc.0, key, request.verb().as_bytes()[0]));
+        }
         if request.is_write() && !changed {
             let key = request.key().unwrap_or_default();
             let verb = request.verb().as_bytes()[0];
@@ -319,7 +324,7 @@ impl World {
             line: format_smolstr!("{job} {result:?} {why}"),
         });
         self.invariants.looked("runner-ready-before-job");
-        let infra = why == "docker-socket" || why.starts_with("hook-");
+        let infra = why == "docker-socket" || (why.starts_with("hook-") && why != "hook-unreachable");
         if infra {
             self.metrics.count("infra_failures");
             let about = format_smolstr!("EphemeralRunner {name}");
@@ -417,6 +422,17 @@ impl World {
         }
     }
 
+    /// Whether a set that the user wants would take this job.
+    fn is_anybodys(&self, job: JobId) -> bool {
+        let Some(label) = self.job_labels.get(&job) else { return true };
+        self.specs.iter().enumerate().any(|(n, cluster)| {
+            cluster.scale_sets.iter().filter(|s| s.service_name() == label || s.labels.contains(label)).any(|s| {
+                let set = (SiteId(n as u8), World::set_key(s));
+                self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted)
+            })
+        })
+    }
+
     /// What a promise tolerates beyond its bound (the catalogue's words).
     pub(crate) fn is_excused(&self, check: &Check) -> bool {
         let ledger = &self.invariants.ledger;
@@ -427,6 +443,11 @@ impl World {
                 let home = runner.and_then(|r| r.runner_set.as_ref()).and_then(|h| ledger.runner_sets.get(h));
                 home.is_none_or(|h| h.object.status.current_replicas <= h.usable || h.object.metadata.is_deleting())
             }
+            // Made within seconds of the lowering, by a pass that did not know of it, and at work since.
+            Check::OverMax(set) => ledger.sets.get(set).is_some_and(|s| {
+                s.busy >= s.live && s.lowered_at.is_some_and(|t| self.now.since(t) < Duration::from_secs(300))
+            }),
+            Check::JobRunner(job) if !self.is_anybodys(*job) => true,
             Check::JobRunner(job) => {
                 let full = |s: &crate::invariant::SetKey| ledger.sets.get(s).is_some_and(|s| s.busy >= s.max);
                 // Nobody can make a runner of this template; the promise is then that the set says so.

@@ -194,7 +194,7 @@ impl World {
     }
 
     /// The chart's own name for the AutoscalingRunnerSet.
-    pub(super) fn set_key(spec: &ScaleSetSpec) -> Key {
+    pub(crate) fn set_key(spec: &ScaleSetSpec) -> Key {
         Key::new(spec.namespace.clone(), spec.service_name().clone())
     }
 
