@@ -130,6 +130,8 @@ pub struct ErPass {
     secret: Option<Arc<Secret>>,
     /// The registration was made in this pass.
     fresh: bool,
+    /// Which.
+    made: Option<arc_api::RunnerId>,
     /// How long until something must be looked at although no event comes.
     wake: Option<Duration>,
     deletion: deletion::Progress,
@@ -148,6 +150,7 @@ impl ErPass {
             op: None,
             secret: None,
             fresh: false,
+            made: None,
             wake: None,
             deletion: deletion::Progress::default(),
             outcome: pod_outcome::Progress::default(),

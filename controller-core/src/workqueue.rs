@@ -15,8 +15,9 @@ use crate::throttle::Throttle;
 
 /// First wait after a failure; doubled by each further one.
 const BASE: Duration = Duration::from_millis(5);
-/// The longest wait.
+/// The longest wait, and that of the corrected controller: after an outage of minutes nobody sleeps for a quarter of an hour.
 const CAP: Duration = Duration::from_secs(1000);
+const SHORT_CAP: Duration = Duration::from_secs(30);
 /// Priority of keys from an informer's initial list.
 const LOW: i32 = -100;
 
@@ -29,6 +30,7 @@ pub struct WorkQueue<K> {
     failures: BTreeMap<K, u32>,
     /// The classic limiter's bucket over all keys: 10 a second, burst 100.
     bucket: Option<Throttle>,
+    cap: Duration,
     added: u64,
 }
 
@@ -57,7 +59,7 @@ struct Rank {
 }
 
 impl<K: Ord + Clone> WorkQueue<K> {
-    /// An empty queue of a release: [`QueueBucket::Yes`] is the classic queue, [`QueueBucket::No`] the priority queue.
+    /// An empty queue of a release: [`QueueBucket::Yes`] is the classic queue, the others are the priority queue.
     pub fn new(kind: QueueBucket) -> WorkQueue<K> {
         let (items, bucket) = match kind {
             QueueBucket::Yes => (
@@ -68,9 +70,10 @@ impl<K: Ord + Clone> WorkQueue<K> {
                 },
                 Some(Throttle::new(10, 100)),
             ),
-            QueueBucket::No => (Items::Priority { by_key: BTreeMap::new(), order: BTreeMap::new() }, None),
+            QueueBucket::No | QueueBucket::Capped => (Items::Priority { by_key: BTreeMap::new(), order: BTreeMap::new() }, None),
         };
-        WorkQueue { items, processing: BTreeMap::new(), failures: BTreeMap::new(), bucket, added: 0 }
+        let cap = if kind == QueueBucket::Capped { SHORT_CAP } else { CAP };
+        WorkQueue { items, processing: BTreeMap::new(), failures: BTreeMap::new(), bucket, cap, added: 0 }
     }
     /// Adds a key for now, as a watch event does.
     pub fn add(&mut self, key: K, now: Time) {
@@ -88,7 +91,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
     /// Adds a key after a wait that doubles with each failure; gives the wait. Errors and `Requeue` end here.
     pub fn add_rate_limited(&mut self, key: K, now: Time) -> Duration {
         let failures = self.failures.entry(key.clone()).or_insert(0);
-        let own = BASE.saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(CAP);
+        let own = BASE.saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(self.cap);
         *failures = failures.saturating_add(1);
         let delay = self.bucket.as_mut().map_or(own, |b| own.max(b.reserve(now).since(now)));
         self.add_after(key, delay, now);

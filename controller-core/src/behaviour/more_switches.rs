@@ -120,7 +120,9 @@ macro_rules! with_more_switches {
                 Yes = "yes",
                 /// No; and an immediate add replaces a delayed one (0.14.0 on).
                 No = "no",
-            }
+                /// As `no`, and no failing key waits longer than 30 s instead of 1,000 s (corrected).
+        Capped = "capped",
+    }
             /// Where service calls of one set of credentials are serialised (Q-CLIENT-MUTEX).
             client_mutex: ClientMutex {
                 /// Only the token refresh (0.13.1 and older).

@@ -212,6 +212,7 @@ impl Behaviour {
         self.al_name = ListenerName::Namespace;
         self.al_set_gone = SetGone::Delete;
         self.al_role_rules = RoleRules::Compared;
+        self.queue_bucket = QueueBucket::Capped;
         self.client_mutex = ClientMutex::Refresh;
         self.admin_401 = Admin401::Refresh;
         self.http_timeout = HttpTimeout::ByCall;

@@ -43,6 +43,7 @@ impl ErPass {
         match reply.into_service() {
             Ok(ServiceOk::Jit { runner, jit }) => {
                 self.fresh = true;
+                self.made = Some(runner.id);
                 self.keep(o, &runner, jit)
             }
             Ok(_) => Decision::End(Outcome::Error("generate jit config: unexpected answer".into())),
@@ -180,6 +181,10 @@ impl ErPass {
     pub(super) fn after_secret_created(&mut self, o: &mut Observed<'_>) -> Decision {
         let object = match o.take_reply().into_object() {
             Ok(object) => object,
+            // Another manager was faster (a roll without a lease); whose registration it keeps is in the secret.
+            Err(e) if e.is_already_exists() && o.settings.behaviour.er_used_jit == UsedJit::Replaced => {
+                return self.read_secret(Step::AfterSecretRead);
+            }
             Err(e) => return fail(o, "Failed to create the JIT config secret", &e),
         };
         self.secret = object.as_ref().and_then(Object::get::<Secret>).cloned();
@@ -193,6 +198,10 @@ impl ErPass {
     /// The status learns the registration from the secret (0.13.0 on).
     fn compare_runner_id(&mut self, o: &mut Observed<'_>) -> Decision {
         let replaced = o.settings.behaviour.er_used_jit == UsedJit::Replaced;
+        if let Some(made) = self.made.take().filter(|id| replaced && self.secret_runner_id() != Some(*id)) {
+            o.info("Removing the registration that nobody will use");
+            return self.service_with(Purpose::RemoveNamesake, Op::RemoveRunner(made));
+        }
         let known = self.runner().status.runner_id;
         if !known.is_none() && (!replaced || self.secret_runner_id() == Some(known)) {
             return self.with_secret(o);

@@ -103,7 +103,7 @@ catalogue! {
     "min-runners-kept" "LIVE-MIN" Settles:
         "Idle runners reach minRunners.",
         "whoever pays for warm runners to have none waiting",
-        "five minutes",
+        "five minutes; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I2";
     "owned-by-user" "SAFE-OWNER" Always:
         "The objects the user owns, the AutoscalingRunnerSet and its scale set, are deleted only on the user's request.",

@@ -200,10 +200,14 @@ impl SetState {
     pub fn most(&self) -> i32 {
         self.max.max(self.leftover)
     }
+    /// It may not make another runner: all work, or count as working at the service.
+    pub fn is_full(&self) -> bool {
+        self.busy.max(self.running) >= self.max
+    }
     /// What follows from its counters.
     pub fn settle(&mut self, now: Time) {
         self.leftover = self.leftover.min(self.live);
-        let full = self.busy >= self.max;
+        let full = self.is_full();
         if full || self.full {
             self.full_at = Some(now);
         }

@@ -13,7 +13,7 @@ use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED
 use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
-use crate::invariant::{Check, Ledger};
+use crate::invariant::{Check, Ledger, RunnerState, SetKey, SetState};
 use crate::plan::Role;
 use crate::trace::{Actor, Digest, What};
 
@@ -129,14 +129,8 @@ impl World {
                     self.metrics.poll_opens(&set, self.now);
                 }
                 self.metrics.poll_ends(&set, self.now);
-                if good
-                    && process.role == Role::Listener
-                    && self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted)
-                {
-                    self.invariants.looked("listener-is-polling");
-                    let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
-                    self.invariants.bounds.restart(Check::Polling(set), self.now, &about, || "no poll".into());
-                    self.after_observation();
+                if good && process.role == Role::Listener {
+                    self.observe_poll(set);
                 }
             }
             Op::RunnerConnect { jit, .. } => {
@@ -295,10 +289,22 @@ impl World {
     }
 
     /// A listener's poll reached the service and waits there.
+    /// A poll is open or came to a good end: the listener's clock begins again.
+    fn observe_poll(&mut self, set: SetKey) {
+        if self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted) {
+            self.invariants.looked("listener-is-polling");
+            let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+            self.invariants.bounds.restart(Check::Polling(set), self.now, &about, || "no poll".into());
+            self.after_observation();
+        }
+    }
+
     pub(crate) fn observe_poll_parked(&mut self, proc: ProcId) {
         let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };
         if process.role == Role::Listener {
-            self.metrics.poll_opens(&(process.site, process.set_key.clone()), self.now);
+            let set = (process.site, process.set_key.clone());
+            self.metrics.poll_opens(&set, self.now);
+            self.observe_poll(set);
         }
     }
 
@@ -324,7 +330,7 @@ impl World {
             line: format_smolstr!("{job} {result:?} {why}"),
         });
         self.invariants.looked("runner-ready-before-job");
-        let infra = why == "docker-socket" || (why.starts_with("hook-") && why != "hook-unreachable");
+        let infra = why == "docker-socket" || matches!(why, "hook-permissions" | "hook-http-error" | "hook-create-failed");
         if infra {
             self.metrics.count("infra_failures");
             let about = format_smolstr!("EphemeralRunner {name}");
@@ -339,8 +345,8 @@ impl World {
         let needs = self.github.job(job).map(|j| j.order.needs.clone()).unwrap_or_default();
         self.invariants.looked("failure-is-visible");
         for (lack, needed, fails) in [
-            ("docker daemon", needs.docker_after.is_some(), why.starts_with("docker-")),
-            ("container hook", needs.container, why.starts_with("hook-")),
+            ("docker daemon", needs.docker_after.is_some(), why == "docker-socket"),
+            ("container hook", needs.container, why.starts_with("hook-") && why != "hook-unreachable"),
         ] {
             if needed && (fails || result == JobResult::Succeeded) {
                 let streak = self.invariants.ledger.set(&set).failing.entry(lack).or_default();
@@ -433,6 +439,26 @@ impl World {
         })
     }
 
+    /// Nobody can make a runner of this set's template; the promise is then that the set says so.
+    fn is_hindered(&self, set: &SetKey) -> bool {
+        let ledger = &self.invariants.ledger;
+        let Some(state) = ledger.sets.get(set) else { return false };
+        let says = |type_: &str| {
+            let conditions = state.ars.as_ref().map(|a| &a.status.conditions);
+            conditions.is_some_and(|list| list.iter().any(|c| c.status && c.type_ == type_))
+        };
+        let recently = |t: Time| self.now.since(t) <= Duration::from_secs(360);
+        let stuck = |r: &RunnerState| {
+            let pending = |p: &Arc<Pod>| {
+                p.status.phase == PodPhase::Pending
+                    && self.now.since(p.metadata.creation_timestamp) >= Duration::from_secs(180)
+            };
+            r.live_in.as_ref() == Some(set) && r.pod.as_ref().is_some_and(pending)
+        };
+        (says(TEMPLATE_REJECTED) && state.pod_refused.is_some_and(recently))
+            || (says(PODS_NOT_STARTING) && ledger.runners.values().any(stuck))
+    }
+
     /// What a promise tolerates beyond its bound (the catalogue's words).
     pub(crate) fn is_excused(&self, check: &Check) -> bool {
         let ledger = &self.invariants.ledger;
@@ -447,28 +473,11 @@ impl World {
             Check::OverMax(set) => ledger.sets.get(set).is_some_and(|s| {
                 s.busy >= s.live && s.lowered_at.is_some_and(|t| self.now.since(t) < Duration::from_secs(300))
             }),
+            Check::MinRunners(set) => self.is_hindered(set),
             Check::JobRunner(job) if !self.is_anybodys(*job) => true,
             Check::JobRunner(job) => {
-                let full = |s: &crate::invariant::SetKey| ledger.sets.get(s).is_some_and(|s| s.busy >= s.max);
-                // Nobody can make a runner of this template; the promise is then that the set says so.
-                let hindered = |key: &crate::invariant::SetKey| {
-                    let Some(state) = ledger.sets.get(key) else { return false };
-                    let says = |type_: &str| {
-                        let conditions = state.ars.as_ref().map(|a| &a.status.conditions);
-                        conditions.is_some_and(|list| list.iter().any(|c| c.status && c.type_ == type_))
-                    };
-                    let recently = |t: Time| self.now.since(t) <= Duration::from_secs(360);
-                    let stuck = |r: &crate::invariant::RunnerState| {
-                        let pending = |p: &Arc<Pod>| {
-                            p.status.phase == PodPhase::Pending
-                                && self.now.since(p.metadata.creation_timestamp) >= Duration::from_secs(180)
-                        };
-                        r.live_in.as_ref() == Some(key) && r.pod.as_ref().is_some_and(pending)
-                    };
-                    (says(TEMPLATE_REJECTED) && state.pod_refused.is_some_and(recently))
-                        || (says(PODS_NOT_STARTING) && ledger.runners.values().any(stuck))
-                };
-                let waits = |s: &crate::invariant::SetKey| full(s) || hindered(s);
+                let full = |s: &SetKey| ledger.sets.get(s).is_some_and(SetState::is_full);
+                let waits = |s: &SetKey| full(s) || self.is_hindered(s);
                 match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
                     Some(set) => waits(set),
                     // Nobody has it yet: sets that could take it are known to the service alone.
@@ -510,7 +519,7 @@ impl World {
     }
 
     /// A condition of the set or its listener says that something is wrong.
-    fn is_reported(&self, set: &crate::invariant::SetKey) -> bool {
+    fn is_reported(&self, set: &SetKey) -> bool {
         let ledger = &self.invariants.ledger;
         let Some(state) = ledger.sets.get(set) else { return false };
         let on_set = state.ars.as_ref().is_some_and(|a| a.status.conditions.iter().any(|c| c.status));

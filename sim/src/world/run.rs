@@ -258,6 +258,7 @@ impl World {
             .filter(|(c, since, ..)| {
                 since.0 <= old
                     && !working
+                    && !matches!(c, crate::invariant::Check::MinRunners(_) if self.is_excused(c))
                     && !matches!(c, crate::invariant::Check::Polling(_) | crate::invariant::Check::Surplus(_))
                     && !self.is_excused(c)
             })
