@@ -3,7 +3,7 @@
 //! Secrets and ConfigMaps are never here: ARC reads them live (arc-controllers.md §2.2). The `.metadata.controller` index maps
 //! the *name* of a controlling owner to its dependents, not its uid (Q-ERS-INDEX-BY-NAME).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_api::crd::*;
@@ -27,32 +27,29 @@ pub const WATCHED: &[Kind] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     objects: BTreeMap<Key, Object>,
-    by_owner: BTreeMap<(Str, Kind, Str), BTreeSet<Str>>,
+    /// (namespace, kind and name of the owner) → its objects by name, so that a pass reads its children without a look-up each.
+    by_owner: BTreeMap<(Str, Kind, Str), BTreeMap<Str, Object>>,
 }
 
 impl Cache {
     /// Stores the newest state of an object; gives the state it replaces.
     pub fn insert(&mut self, object: Object) -> Option<Object> {
         let key = object.key();
-        let owner = object.meta().controller().map(|o| (key.namespace.clone(), o.kind, o.name.clone()));
-        let old = self.objects.insert(key.clone(), object);
-        let old_owner =
-            old.as_ref().and_then(|o| o.meta().controller().map(|o| (key.namespace.clone(), o.kind, o.name.clone())));
-        if old_owner != owner {
-            if let Some(gone) = old_owner {
-                self.unindex(&gone, &key.name);
-            }
-            if let Some(owner) = owner {
-                self.by_owner.entry(owner).or_default().insert(key.name);
-            }
+        let owner = owner_of(&object);
+        let old = self.objects.insert(key.clone(), object.clone());
+        if let Some(gone) = old.as_ref().and_then(owner_of).filter(|gone| Some(gone) != owner.as_ref()) {
+            self.unindex(&gone, &key.name);
+        }
+        if let Some(owner) = owner {
+            self.by_owner.entry(owner).or_default().insert(key.name, object);
         }
         old
     }
     /// Forgets an object; gives its last state.
     pub fn remove(&mut self, key: &Key) -> Option<Object> {
         let old = self.objects.remove(key)?;
-        if let Some(o) = old.meta().controller() {
-            self.unindex(&(key.namespace.clone(), o.kind, o.name.clone()), &key.name);
+        if let Some(owner) = owner_of(&old) {
+            self.unindex(&owner, &key.name);
         }
         Some(old)
     }
@@ -74,9 +71,7 @@ impl Cache {
     }
     /// Objects whose controlling owner has this kind and name.
     pub fn owned_by<'a>(&'a self, namespace: &Str, kind: Kind, owner: &Str) -> impl Iterator<Item = &'a Object> {
-        let names = self.by_owner.get(&(namespace.clone(), kind, owner.clone()));
-        let namespace = namespace.clone();
-        names.into_iter().flatten().filter_map(move |n| self.objects.get(&Key::new(namespace.clone(), n.clone())))
+        self.by_owner.get(&(namespace.clone(), kind, owner.clone())).into_iter().flat_map(BTreeMap::values)
     }
     /// Number of objects.
     pub fn len(&self) -> usize {
@@ -86,6 +81,12 @@ impl Cache {
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
+}
+
+/// Index key of an object that has a controlling owner.
+fn owner_of(object: &Object) -> Option<(Str, Kind, Str)> {
+    let meta = object.meta();
+    meta.controller().map(|o| (meta.namespace.clone(), o.kind, o.name.clone()))
 }
 
 /// All caches of a manager process.

@@ -78,6 +78,12 @@ pub fn for_set(ars: &Meta, component: &'static str, settings: &Settings) -> Map 
     map
 }
 
+/// The version among the labels of [`for_set`].
+pub fn version_of_set(ars: &Meta, settings: &Settings) -> Option<Str> {
+    let excluded = settings.excluded_label_prefixes.iter().any(|p| VERSION.starts_with(p.as_str()));
+    (!excluded).then(|| ars.label(VERSION).cloned().unwrap_or_default())
+}
+
 /// Labels of an object that serves a listener: the listener's own, or (0.9.1 and older) only which set it is for.
 pub fn for_listener(listener: &Meta, set: (&Str, &Str), settings: &Settings) -> Map {
     let mut map = match settings.behaviour.label_propagation {

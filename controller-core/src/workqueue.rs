@@ -70,7 +70,9 @@ impl<K: Ord + Clone> WorkQueue<K> {
                 },
                 Some(Throttle::new(10, 100)),
             ),
-            QueueBucket::No | QueueBucket::Capped => (Items::Priority { by_key: BTreeMap::new(), order: BTreeMap::new() }, None),
+            QueueBucket::No | QueueBucket::Capped => {
+                (Items::Priority { by_key: BTreeMap::new(), order: BTreeMap::new() }, None)
+            }
         };
         let cap = if kind == QueueBucket::Capped { SHORT_CAP } else { CAP };
         WorkQueue { items, processing: BTreeMap::new(), failures: BTreeMap::new(), bucket, cap, added: 0 }

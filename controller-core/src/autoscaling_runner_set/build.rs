@@ -172,8 +172,20 @@ pub(super) fn listener(
     }
     let overlay = labels::overlay(&spec.overlays, "autoscalingListener", behaviour);
     let (labels, annotations): (Labels, Labels) = labels::over(overlay, labels, annotations, behaviour)?;
+    let spec = Arc::new(listener_spec(ars, latest, offers_jobs, settings));
+    let metadata = Meta { labels, annotations, ..Meta::named(key.namespace, key.name) };
+    Ok(AutoscalingListener { metadata, spec, ..AutoscalingListener::default() })
+}
+
+fn listener_spec(
+    ars: &AutoscalingRunnerSet,
+    latest: &EphemeralRunnerSet,
+    offers_jobs: bool,
+    settings: &Settings,
+) -> AlSpec {
+    let spec = &ars.spec;
     let limit = |n: i32| if offers_jobs { n } else { 0 };
-    let spec = AlSpec {
+    AlSpec {
         github_config_url: spec.github_config_url.clone(),
         github_config_secret: spec.github_config_secret.clone(),
         runner_scale_set_id: scale_set_id(ars),
@@ -189,10 +201,8 @@ pub(super) fn listener(
         vault_config: spec.vault_config.clone(),
         metrics: spec.listener_metrics.clone(),
         template: spec.listener_template.clone(),
-        overlays: labels::listener_overlays(spec, behaviour),
-    };
-    let metadata = Meta { labels, annotations, ..Meta::named(key.namespace, key.name) };
-    Ok(AutoscalingListener { metadata, spec: Arc::new(spec), ..AutoscalingListener::default() })
+        overlays: labels::listener_overlays(spec, &settings.behaviour),
+    }
 }
 
 /// Step 13: whether a listener may stay. Releases compare two hashes, and so keep a listener whose image, scale set or runner
@@ -208,7 +218,18 @@ pub(super) fn listener_fits(
     settings: &Settings,
 ) -> Result<bool, Str> {
     let behaviour = &*settings.behaviour;
-    if behaviour.ars_listener_binding == ListenerBinding::Checked {
+    let checked = behaviour.ars_listener_binding == ListenerBinding::Checked;
+    if checked && labels::overlay(&ars.spec.overlays, "autoscalingListener", behaviour).is_none() {
+        // What `listener` would make, without making it: every pass of every set asks.
+        let compared = behaviour.ars_values_hash == ValuesHash::Compared;
+        let values = ars.metadata.annotation(names::VALUES_HASH).filter(|_| compared);
+        let hash = hashes::spec(&ars.spec, behaviour).listener();
+        return Ok(have.metadata.annotation(names::VALUES_HASH) == values
+            && read_hash(&have.metadata, settings) == Some(&hash)
+            && have.metadata.label(labels::VERSION).cloned() == labels::version_of_set(&ars.metadata, settings)
+            && *have.spec == listener_spec(ars, latest, offers_jobs, settings));
+    }
+    if checked {
         let want = listener(have.metadata.key(), ars, latest, offers_jobs, settings)?;
         let same = |key: &str| have.metadata.annotation(key) == want.metadata.annotation(key);
         let version = |l: &AutoscalingListener| l.metadata.label(labels::VERSION).cloned();

@@ -98,8 +98,15 @@ impl Scope {
     fn add(&mut self, rule: &PolicyRule) {
         let verbs = Verb::ALL.iter().filter(|v| rule.verbs.iter().any(|w| w == "*" || w == v.as_str()));
         let mask = verbs.fold(0, |mask, v| mask | v.bit());
+        // A word names one resource or all of them, so words are looked at once and kinds only by plural.
+        let words: Vec<(&str, &str)> =
+            rule.resources.iter().map(|w| w.split_once('/').unwrap_or((w.as_str(), ""))).collect();
+        let everything = words.contains(&("*", ""));
         for kind in Kind::ALL {
-            if !rule.api_groups.iter().any(|g| g == "*" || g == kind.group()) {
+            let covers = |of: &str| of == "*" || of == kind.plural();
+            if !everything && !words.iter().any(|(of, _)| covers(of))
+                || !rule.api_groups.iter().any(|g| g == "*" || g == kind.group())
+            {
                 continue;
             }
             for (sub, name) in SUBS.iter().enumerate() {
@@ -180,11 +187,12 @@ impl Grants {
         }
     }
     /// What the account may do.
-    pub(crate) fn of(&mut self, account: &Key, store: &Store) -> &Compiled {
-        if !self.by_account.contains_key(account) {
-            let compiled = Arc::new(Compiled::new(store, account));
-            Arc::make_mut(&mut self.by_account).insert(account.clone(), compiled);
+    pub(crate) fn of(&mut self, account: &Key, store: &Store) -> Arc<Compiled> {
+        if let Some(known) = self.by_account.get(account) {
+            return Arc::clone(known);
         }
-        &self.by_account[account]
+        let compiled = Arc::new(Compiled::new(store, account));
+        Arc::make_mut(&mut self.by_account).insert(account.clone(), Arc::clone(&compiled));
+        compiled
     }
 }

@@ -112,21 +112,34 @@ impl Bounds {
     pub fn calm_since(&self) -> Time {
         if self.busy > 0 { Time::NEVER } else { self.calm_since }
     }
-    /// Sets whether a condition is bad. `said` is asked only when it turns bad.
-    pub fn set(&mut self, check: Check, bad: bool, now: Time, about: &Str, said: impl FnOnce() -> Str) {
+    /// Sets whether a condition is bad. `about` and `said` are asked only when it turns bad.
+    pub fn set(&mut self, check: Check, bad: bool, now: Time, about: impl FnOnce() -> Str, said: impl FnOnce() -> Str) {
         if !bad {
-            self.bad.remove(&check);
+            self.clear(&check);
         } else if !self.bad.contains_key(&check) {
-            let bad = Bad { since: now, about: about.clone(), said: said() };
-            let due = self.due_at(&check, &bad);
-            self.fresh = Some(self.fresh.map_or(due, |f| f.min(due)));
-            self.bad.insert(check, bad);
+            self.start(check, Bad { since: now, about: about(), said: said() });
         }
     }
-    /// Starts a condition's clock again.
-    pub fn restart(&mut self, check: Check, now: Time, about: &Str, said: impl FnOnce() -> Str) {
-        self.bad.remove(&check);
-        self.set(check, true, now, about, said);
+    /// A condition is not bad any more.
+    pub fn clear(&mut self, check: &Check) {
+        // Nearly always nothing is bad at all.
+        if !self.bad.is_empty() {
+            self.bad.remove(check);
+        }
+    }
+    /// Starts a condition's clock again. `about` is asked only if what is said of it is new.
+    pub fn restart(&mut self, check: Check, now: Time, about: impl FnOnce() -> Str, said: impl FnOnce() -> Str) {
+        let said = said();
+        let about = match self.bad.get_mut(&check) {
+            Some(bad) if bad.said == said => std::mem::take(&mut bad.about),
+            _ => about(),
+        };
+        self.start(check, Bad { since: now, about, said });
+    }
+    fn start(&mut self, check: Check, bad: Bad) {
+        let due = self.due_at(&check, &bad);
+        self.fresh = Some(self.fresh.map_or(due, |f| f.min(due)));
+        self.bad.insert(check, bad);
     }
     /// Whether a condition is bad now.
     pub fn is_bad(&self, check: &Check) -> bool {
@@ -166,7 +179,7 @@ mod tests {
     use super::*;
 
     fn set(b: &mut Bounds, bad: bool, at: u64) {
-        b.set(Check::JobRunner(JobId(1)), bad, Time::from_secs(at), &"job 1".into(), || "waits".into());
+        b.set(Check::JobRunner(JobId(1)), bad, Time::from_secs(at), || "job 1".into(), || "waits".into());
     }
 
     #[test]

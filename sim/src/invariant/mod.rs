@@ -44,8 +44,9 @@ pub struct Invariants {
     pub(crate) ledger: Ledger,
     pub(crate) bounds: Bounds,
     violations: Vec<Violation>,
-    /// How often each promise was looked at: one that never was proves nothing.
-    pub(crate) evaluated: BTreeMap<&'static str, u64>,
+    /// How often each promise was looked at: one that never was proves nothing. Found by the address of its name, which is
+    /// written in several places and may so have several entries; [`Invariants::evaluated`] adds them up.
+    evaluated: Vec<(&'static str, u64)>,
     seen: std::collections::BTreeSet<(&'static str, Str)>,
     broken: BTreeMap<&'static str, usize>,
 }
@@ -60,7 +61,7 @@ impl Invariants {
             ledger: Ledger::default(),
             bounds,
             violations: Vec::new(),
-            evaluated: BTreeMap::new(),
+            evaluated: Vec::new(),
             seen: Default::default(),
             broken: BTreeMap::new(),
         }
@@ -75,12 +76,19 @@ impl Invariants {
         &self.violations
     }
     /// How often each promise was looked at.
-    pub fn evaluated(&self) -> &BTreeMap<&'static str, u64> {
-        &self.evaluated
+    pub fn evaluated(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        for (id, times) in &self.evaluated {
+            *sums.entry(*id).or_default() += times;
+        }
+        sums
     }
     /// Notes that a promise was looked at.
     pub(crate) fn looked(&mut self, id: &'static str) {
-        *self.evaluated.entry(id).or_default() += 1;
+        match self.evaluated.iter_mut().find(|(known, _)| std::ptr::eq(*known, id)) {
+            Some((_, times)) => *times += 1,
+            None => self.evaluated.push((id, 1)),
+        }
     }
     /// Reports a broken promise; true if it is news.
     pub(crate) fn violate(&mut self, violation: Violation) -> bool {

@@ -55,17 +55,20 @@ impl Invariants {
                 if news {
                     self.looked("listener-is-polling");
                     let about = set.1.name.clone();
-                    self.bounds
-                        .restart(Check::Polling(set.clone()), now, &about, || "no poll since it was installed".into());
+                    self.bounds.restart(
+                        Check::Polling(set.clone()),
+                        now,
+                        || about,
+                        || "no poll since it was installed".into(),
+                    );
                 }
             }
             None => {
                 state.wanted = false;
                 state.asked.extend(state.ars.as_ref().map(|a| a.metadata.uid));
-                let about = set.1.name.clone();
                 for check in [Check::Polling(set.clone()), Check::MinRunners(set.clone()), Check::Surplus(set.clone())]
                 {
-                    self.bounds.set(check, false, now, &about, Str::default);
+                    self.bounds.clear(&check);
                 }
             }
         }
@@ -81,8 +84,8 @@ impl Invariants {
             if deleting {
                 self.looked("deletion-finishes");
             }
-            let about = format_smolstr!("{} {}", event.object.kind(), meta.key());
-            self.bounds.set(Check::Deleting(meta.uid), deleting, now, &about, || "is still there".into());
+            let about = || format_smolstr!("{} {}", event.object.kind(), meta.key());
+            self.bounds.set(Check::Deleting(meta.uid), deleting, now, about, || "is still there".into());
         }
         match &event.object {
             Object::AutoscalingRunnerSet(o) => self.on_ars(site, o, gone, now),
@@ -141,8 +144,8 @@ impl Invariants {
         let sound = self.ledger.runner_sets.get(&target).is_some_and(|e| !e.object.metadata.is_deleting());
         let bad = !al.metadata.is_deleting() && !sound;
         self.looked("references-resolve");
-        let about = format_smolstr!("AutoscalingListener {}", place.1);
-        self.bounds.set(Check::Reference(al.metadata.uid), bad, now, &about, || {
+        let about = || format_smolstr!("AutoscalingListener {}", place.1);
+        self.bounds.set(Check::Reference(al.metadata.uid), bad, now, about, || {
             format_smolstr!("is bound to EphemeralRunnerSet {}, which is gone or going", target.1.name)
         });
     }
@@ -164,9 +167,8 @@ impl Invariants {
             });
             state.object = ers.clone();
         }
-        let about = format_smolstr!("EphemeralRunnerSet {}", place.1);
         if gone {
-            self.bounds.set(Check::Counters(ers.metadata.uid), false, now, &about, Str::default);
+            self.bounds.clear(&Check::Counters(ers.metadata.uid));
         }
         if let Some(set) = set {
             let live = !gone && !ers.metadata.is_deleting();
@@ -205,19 +207,21 @@ impl Invariants {
         let bad = !o.metadata.is_deleting()
             && (status.pending_ephemeral_runners != s.pending || status.running_ephemeral_runners != s.running);
         let (p, r) = (s.pending, s.running);
-        let said = format!(
-            "status says pending {} running {}",
-            status.pending_ephemeral_runners, status.running_ephemeral_runners
-        );
-        let (uid, about) = (o.metadata.uid, format_smolstr!("EphemeralRunnerSet {}", place.1));
+        let (pending, running) = (status.pending_ephemeral_runners, status.running_ephemeral_runners);
+        let (uid, about) = (o.metadata.uid, || format_smolstr!("EphemeralRunnerSet {}", place.1));
         self.looked("counters-true");
-        self.bounds.set(Check::Counters(uid), bad, now, &about, || format_smolstr!("{said}, there are {p} and {r}"));
+        self.bounds.set(Check::Counters(uid), bad, now, about, || {
+            format_smolstr!("status says pending {pending} running {running}, there are {p} and {r}")
+        });
     }
 
     fn on_runner(&mut self, site: SiteId, er: &Arc<EphemeralRunner>, gone: bool, now: Time) {
         let place: SiteKey = (site, er.metadata.key());
         let runner = self.ledger.runners.entry(place.clone()).or_default();
         runner.object = (!gone).then(|| er.clone());
+        if gone {
+            self.bounds.clear(&Check::RunnerServes(er.metadata.uid));
+        }
         if runner.runner_set.is_none() {
             runner.runner_set =
                 er.metadata.controller().map(|o| (site, Key::new(er.metadata.namespace.clone(), o.name.clone())));
@@ -291,27 +295,11 @@ impl Invariants {
         }
         if !deleted_uid {
             let bad = counted.is_some_and(|(_, usable)| !usable);
-            let about = format_smolstr!("EphemeralRunner {}", place.1);
+            let about = || format_smolstr!("EphemeralRunner {}", place.1);
             self.looked("reported-runners-can-serve");
-            self.bounds.set(Check::RunnerServes(uid), bad, now, &about, || {
+            self.bounds.set(Check::RunnerServes(uid), bad, now, about, || {
                 "is counted as capacity and has no pod that can serve".into()
             });
-        } else if let Some((..)) = before {
-            self.clear_runner(place, now);
-        }
-    }
-
-    fn clear_runner(&mut self, place: &SiteKey, now: Time) {
-        let about = format_smolstr!("EphemeralRunner {}", place.1);
-        let stale: Vec<Check> = self
-            .bounds
-            .pending()
-            .iter()
-            .filter(|(c, _, a, _)| matches!(c, Check::RunnerServes(_)) && **a == about)
-            .map(|(c, ..)| (*c).clone())
-            .collect();
-        for check in stale {
-            self.bounds.set(check, false, now, &about, Str::default);
         }
     }
 
@@ -319,15 +307,15 @@ impl Invariants {
         let gone = type_ == WatchType::Deleted;
         let owned = pod.metadata.controller().is_some_and(|o| o.kind == Kind::EphemeralRunner);
         let stuck = !gone && pod.status.phase == PodPhase::Pending && !pod.metadata.is_deleting();
-        let about = format_smolstr!("Pod {}", pod.metadata.key());
+        let about = || format_smolstr!("Pod {}", pod.metadata.key());
         if owned || !stuck {
-            self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, &about, || "does not start".into());
+            self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, about, || "does not start".into());
         }
         if !owned {
             return;
         }
         if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {
-            self.bounds.set(Check::Reference(pod.metadata.uid), false, now, &about, Str::default);
+            self.bounds.clear(&Check::Reference(pod.metadata.uid));
         }
         let place: SiteKey = (site, pod.metadata.key());
         let runner = self.ledger.runners.entry(place.clone()).or_default();
@@ -341,7 +329,7 @@ impl Invariants {
                     "runner",
                     now,
                     0,
-                    &about,
+                    &about(),
                     format_smolstr!("{made} pods in ten minutes"),
                 );
             }
@@ -369,9 +357,13 @@ impl Invariants {
             })
             .collect();
         for (uid, about, over) in users {
-            self.bounds.set(Check::Reference(uid), broken && !over, now, &about, || {
-                format_smolstr!("runs under ServiceAccount {name}, which is gone or going")
-            });
+            self.bounds.set(
+                Check::Reference(uid),
+                broken && !over,
+                now,
+                || about,
+                || format_smolstr!("runs under ServiceAccount {name}, which is gone or going"),
+            );
         }
     }
 
@@ -379,8 +371,8 @@ impl Invariants {
     pub(crate) fn on_pod_identity(&mut self, pod: &Pod, broken: bool, now: Time) {
         self.looked("references-resolve");
         let over = pod.status.phase.is_terminal() || pod.metadata.is_deleting();
-        let about = format_smolstr!("Pod {}", pod.metadata.key());
-        self.bounds.set(Check::Reference(pod.metadata.uid), broken && !over, now, &about, || {
+        let about = || format_smolstr!("Pod {}", pod.metadata.key());
+        self.bounds.set(Check::Reference(pod.metadata.uid), broken && !over, now, about, || {
             format_smolstr!("runs under ServiceAccount {}, which is gone or going", pod.spec.service_account_name)
         });
     }
@@ -391,23 +383,23 @@ impl Invariants {
         s.settle(now);
         let most = s.most();
         let deleting = s.ars.as_ref().is_none_or(|a| a.metadata.is_deleting());
-        let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+        let about = || format_smolstr!("AutoscalingRunnerSet {}", set.1);
         let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
         let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
         let (wanted, running) = (s.wanted, s.running);
         self.looked("max-runners-respected");
-        self.bounds.set(Check::OverMax(set.clone()), live > most && !deleting, now, &about, || {
+        self.bounds.set(Check::OverMax(set.clone()), live > most && !deleting, now, about, || {
             format_smolstr!("{live} runners, maxRunners {max}")
         });
         let due = min.min(max - busy).max(0);
         self.looked("min-runners-kept");
-        self.bounds.set(Check::MinRunners(set.clone()), wanted && idle < due, now, &about, || {
+        self.bounds.set(Check::MinRunners(set.clone()), wanted && idle < due, now, about, || {
             format_smolstr!("{idle} idle runners, minRunners {min}")
         });
         // A job whose runner died is asked for until the service gives it up: nobody else can know.
         let lost = (running - busy).max(0);
         let surplus = wanted && !deleting && idle > min + waiting + lost;
-        self.bounds.set(Check::Surplus(set.clone()), surplus, now, &about, || {
+        self.bounds.set(Check::Surplus(set.clone()), surplus, now, about, || {
             format_smolstr!("{idle} idle runners, minRunners {min}, {waiting} jobs waiting")
         });
         self.looked("one-runner-set");
@@ -415,7 +407,7 @@ impl Invariants {
             Check::Duplicate(set.clone()),
             !deleting && (runner_sets > 1 || listeners > 1),
             now,
-            &about,
+            about,
             || format_smolstr!("{runner_sets} live EphemeralRunnerSets and {listeners} AutoscalingListeners"),
         );
     }
@@ -452,7 +444,7 @@ impl Invariants {
                 let set = state.set.clone();
                 self.job_runs(set.as_ref(), 1);
                 self.job_leaves_queue(set, now);
-                self.bounds.set(Check::JobRunner(*job), false, now, &Str::default(), Str::default);
+                self.bounds.clear(&Check::JobRunner(*job));
             }
             ServiceEvent::JobReturned { job, .. } => {
                 let state = self.ledger.jobs.entry(*job).or_default();
@@ -464,7 +456,7 @@ impl Invariants {
                 state.ended = Some(now);
                 let (set, ran) = (state.set.clone(), state.started.is_some());
                 self.job_stops(set, ran, now);
-                self.bounds.set(Check::JobRunner(*job), false, now, &Str::default(), Str::default);
+                self.bounds.clear(&Check::JobRunner(*job));
             }
             ServiceEvent::SessionCreated { scale_set, owner, .. } => {
                 self.ledger.sessions.insert(*scale_set, owner.clone());
@@ -498,7 +490,7 @@ impl Invariants {
                     self.check_registrations(&place, now);
                     self.drop_if_empty(&place);
                 }
-                self.bounds.set(Check::Registration(runner.0), false, now, name, Str::default);
+                self.bounds.clear(&Check::Registration(runner.0));
             }
             ServiceEvent::ScaleSetDeleted { scale_set, name, why } => {
                 self.looked("owned-by-user");
@@ -520,8 +512,8 @@ impl Invariants {
     }
 
     fn start_job_clock(&mut self, job: JobId, now: Time, said: &'static str) {
-        let about = format_smolstr!("job {job}");
-        self.bounds.restart(Check::JobRunner(job), now, &about, || said.into());
+        let about = || format_smolstr!("job {job}");
+        self.bounds.restart(Check::JobRunner(job), now, about, || said.into());
     }
 
     fn job_runs(&mut self, set: Option<&SetKey>, by: i32) {
@@ -574,8 +566,8 @@ impl Invariants {
         self.looked("one-registration-per-runner");
         for id in ids {
             let bad = orphan || Some(id) != newest;
-            let about = format_smolstr!("runner {}", place.1.name);
-            self.bounds.set(Check::Registration(id.0), bad, now, &about, || {
+            let about = || format_smolstr!("runner {}", place.1.name);
+            self.bounds.set(Check::Registration(id.0), bad, now, about, || {
                 if orphan { "is registered and has no EphemeralRunner".into() } else { "is registered twice".into() }
             });
         }

@@ -401,17 +401,18 @@ impl Manager {
     /// Steps a worker's pass once: either its next call leaves, or the pass ends.
     fn step(&mut self, w: usize, reply: Option<Reply>, now: Time, out: &mut Vec<Output>) {
         let slot = self.workers[w].slot;
-        let Some((key, mut pass)) = self.workers[w].job.take() else { return };
-        let decision = {
-            let mut observed =
-                Observed { settings: &self.config.settings, caches: &self.caches, now, reply, log: &mut self.log };
-            pass.step(&mut observed)
-        };
-        self.flush_log(&key, out);
+        let Some((key, pass)) = &mut self.workers[w].job else { return };
+        let mut observed =
+            Observed { settings: &self.config.settings, caches: &self.caches, now, reply, log: &mut self.log };
+        let decision = pass.step(&mut observed);
+        let at = pass.at();
+        if !self.log.is_empty() {
+            let key = key.clone();
+            self.flush_log(&key, out);
+        }
         match decision {
             Decision::Call(call) => {
-                out.push(Output::Step(CONTROLLERS[slot], pass.at()));
-                self.workers[w].job = Some((key, pass));
+                out.push(Output::Step(CONTROLLERS[slot], at));
                 match call {
                     Call::Kube(request) => {
                         let at = self.throttle.reserve(now);
@@ -425,6 +426,7 @@ impl Manager {
                 }
             }
             Decision::End(outcome) => {
+                let Some((key, _)) = self.workers[w].job.take() else { return };
                 let queue = &mut self.queues[slot];
                 match &outcome {
                     Outcome::Settled => queue.forget(&key),

@@ -472,7 +472,13 @@ impl Runner {
             }
         }
         let State::Working(work) = &self.state else { return };
-        let next = [Some(work.renew_at), work.poll_at, work.docker_at, work.end_at, work.hook.as_ref().and_then(Hook::wake_at)];
+        let next = [
+            Some(work.renew_at),
+            work.poll_at,
+            work.docker_at,
+            work.end_at,
+            work.hook.as_ref().and_then(Hook::wake_at),
+        ];
         if let Some(at) = next.into_iter().flatten().min() {
             self.wake(at);
         }

@@ -288,17 +288,18 @@ impl World {
         }
     }
 
-    /// A listener's poll reached the service and waits there.
     /// A poll is open or came to a good end: the listener's clock begins again.
     fn observe_poll(&mut self, set: SetKey) {
         if self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted) {
             self.invariants.looked("listener-is-polling");
-            let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
-            self.invariants.bounds.restart(Check::Polling(set), self.now, &about, || "no poll".into());
+            let name = set.1.clone();
+            let about = || format_smolstr!("AutoscalingRunnerSet {name}");
+            self.invariants.bounds.restart(Check::Polling(set), self.now, about, || "no poll".into());
             self.after_observation();
         }
     }
 
+    /// A listener's poll reached the service and waits there.
     pub(crate) fn observe_poll_parked(&mut self, proc: ProcId) {
         let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };
         if process.role == Role::Listener {
@@ -330,7 +331,8 @@ impl World {
             line: format_smolstr!("{job} {result:?} {why}"),
         });
         self.invariants.looked("runner-ready-before-job");
-        let infra = why == "docker-socket" || matches!(why, "hook-permissions" | "hook-http-error" | "hook-create-failed");
+        let infra =
+            why == "docker-socket" || matches!(why, "hook-permissions" | "hook-http-error" | "hook-create-failed");
         if infra {
             self.metrics.count("infra_failures");
             let about = format_smolstr!("EphemeralRunner {name}");
@@ -353,9 +355,9 @@ impl World {
                 *streak = if fails { *streak + 1 } else { 0 };
                 let bad = *streak >= 3;
                 let now = self.now;
-                let about = format_smolstr!("AutoscalingRunnerSet {}", set.1);
+                let about = || format_smolstr!("AutoscalingRunnerSet {}", set.1);
                 let said = || format_smolstr!("every job that needs the {lack} fails, and no condition says so");
-                self.invariants.bounds.set(Check::JobsFail(set.clone(), lack), bad, now, &about, said);
+                self.invariants.bounds.set(Check::JobsFail(set.clone(), lack), bad, now, about, said);
             }
         }
         self.after_observation();
@@ -394,7 +396,7 @@ impl World {
             let (invariant, bound) = check.rule();
             let good_until = self.good_until(&check);
             if let Some(from) = good_until.filter(|t| t.after(bound) > self.now) {
-                self.invariants.bounds.restart(check, from, &about, || said.clone());
+                self.invariants.bounds.restart(check, from, || about, || said);
                 continue;
             }
             let lasted = self.now.since(since);

@@ -218,7 +218,7 @@ impl World {
         RunReport {
             ending,
             violations: self.invariants.violations().to_vec(),
-            evaluated: self.invariants.evaluated().clone(),
+            evaluated: self.invariants.evaluated(),
             figures,
             error_lines: self.metrics.error_lines.clone(),
             hits: self.faults.hits().to_vec(),

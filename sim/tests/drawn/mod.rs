@@ -327,14 +327,7 @@ fn fault() -> impl Strategy<Value = Entry> {
     let at = prop_oneof![1 => 0u32..25, 4 => 0u32..RUN_FOR - 60];
     let lasts = select(vec![20u32, 5, 60, 120, 300]);
     (at, lasts, 0usize..2, proptest::option::weighted(0.2, trigger()), fault_text()).prop_map(
-        |(at, lasts, set, when, (needs, what))| Entry {
-            at,
-            lasts: lasts.min(RUN_FOR - at),
-            set,
-            needs,
-            when,
-            what,
-        },
+        |(at, lasts, set, when, (needs, what))| Entry { at, lasts: lasts.min(RUN_FOR - at), set, needs, when, what },
     )
 }
 
