@@ -126,6 +126,9 @@ fn a_pod_that_does_not_start_is_told_of_after_three_minutes_and_until_it_does() 
             let state = ContainerState::Running { started_at: Time(0) };
             let dind = ContainerStatus { name: "dind".into(), state, ..ContainerStatus::default() };
             p.status.init_container_statuses = vec![dind];
+            let state = ContainerState::Waiting { reason: "PodInitializing".into(), message: "".into() };
+            p.status.container_statuses =
+                vec![ContainerStatus { name: "runner".into(), state, ..ContainerStatus::default() }];
         });
         w.wait(100);
         let outcome = settle(&mut w, "r");
