@@ -137,7 +137,7 @@ fn a_run_is_one_line_per_release_a_table_and_a_verdict() {
 }
 
 #[test]
-fn a_failing_run_shows_its_cause_the_last_events_and_how_to_see_it_again() {
+fn a_failing_run_shows_its_cause_and_how_to_see_it_again() {
     let dir = directory("fails", &[("a.yaml", &GOOD.replace("violates: [listener-is-polling]", "holds: all"))]);
     let out = dir.join("out");
     let args = [

@@ -359,11 +359,20 @@ impl Teller<'_, '_> {
         let unexpected = |id: &Str| {
             judged.reasons.iter().any(|r| matches!(r, Reason::Unexpected { invariant, .. } if invariant == id))
         };
+        let mut told = BTreeMap::<Str, usize>::new();
         let json = self.json;
         for violation in report.violations.iter().filter(|v| json || unexpected(&v.invariant)).cloned() {
-            self.tell(&ReportEvent::Violation { run: run.clone(), violation });
+            let times = told.entry(violation.invariant.clone()).or_default();
+            *times += 1;
+            // The first of its kind is the one to read; whatever follows from it says the same again.
+            if json || *times == 1 {
+                self.tell(&ReportEvent::Violation { run: run.clone(), violation });
+            }
         }
-        if !self.trace {
+        for (invariant, times) in told.iter().filter(|(_, times)| !json && **times > 1) {
+            self.tell(&ReportEvent::More { run: run.clone(), invariant: invariant.clone(), times: times - 1 });
+        }
+        if !self.trace && (json || told.is_empty()) {
             for event in report.tail.iter().cloned() {
                 self.tell(&ReportEvent::Trace { run: run.clone(), event });
             }

@@ -7,7 +7,7 @@
 //! | `problem` | `file`, `line`, `column`, `said`, `label`, `hint`: a file that was rejected |
 //! | `run` | `run` (scenario, variant, release, seed), `verdict`, `reproduced`, `reasons`, `violated`, `pending`, `metrics`, `events`, `fingerprint`, `virtual_us` |
 //! | `violation` | `run`, `violation` (invariant, component, at, said, about, cause) |
-//! | `trace` | `run`, `event` (at, number, kind, text): with `--trace`, and the last events of a failing run |
+//! | `trace` | `run`, `event` (at, number, kind, text): with `--trace`, and the last events of a failing run without violation |
 //! | `replay` | `run`, `plan` (path of the plan that was written) |
 //! | `diverged` | `run`, `number`, `first`, `second`: the first event in which two runs of one plan differ |
 //! | `panic` | `run`, `said`, `plan`: our bug |
@@ -75,6 +75,12 @@ pub enum ReportEvent {
     Violation {
         run: RunName,
         violation: Violation,
+    },
+    /// Text only: further violations of an invariant that were not printed.
+    More {
+        run: RunName,
+        invariant: Str,
+        times: usize,
     },
     Trace {
         run: RunName,

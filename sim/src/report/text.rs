@@ -87,6 +87,9 @@ pub fn render(event: &ReportEvent, style: Style) -> String {
                 .iter()
                 .fold(head, |so_far, e| so_far.and_then(|()| writeln!(out, "    because {}", line(e))))
         }
+        ReportEvent::More { invariant, times, .. } => {
+            writeln!(out, "  … and {times} more of {invariant} (--json has them all)")
+        }
         ReportEvent::Trace { event, .. } => writeln!(out, "  {}", line(event)),
         ReportEvent::Replay { plan, .. } => writeln!(out, "replay: arc-sim replay {plan}"),
         ReportEvent::Diverged { run, number, first, second } => {

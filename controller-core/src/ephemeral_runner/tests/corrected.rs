@@ -111,7 +111,7 @@ fn a_refused_version_is_reported_and_the_runner_replaced_with_its_waits() {
 
 #[test]
 fn a_pod_that_does_not_start_is_told_of_after_three_minutes_and_until_it_does() {
-    for (release, told) in [(Release::V0_14_2, ""), (Release::Next, crate::ephemeral_runner::NOT_STARTING)] {
+    for (release, told) in [(Release::V0_14_2, ""), (Release::Next, NOT_STARTING)] {
         let mut w = World::new(release);
         bare(&mut w, "r");
         settle(&mut w, "r");

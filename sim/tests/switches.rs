@@ -1,0 +1,156 @@
+//! Switches that are broken one by one must be noticed: each row names a scenario that no longer shows what it promises.
+//!
+//! A switch is broken by giving one release the value of another. `ARC_SIM_SWITCHES=all` tries every value of every switch on
+//! every run of every scenario and prints which run notices it first, and which switches nobody notices.
+#![allow(clippy::disallowed_methods, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+
+use arc_sim::plan::Plan;
+use arc_sim::report::engine::run;
+use arc_sim::report::{RunOptions, Verdict, judge};
+use arc_sim::scenario::{Expect, Loaded, load};
+use controller_core::Release;
+use controller_core::behaviour::Behaviour;
+
+fn scenarios() -> Vec<Loaded> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let mut files: Vec<PathBuf> = ["field", "healthy", "found"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(root.join(folder)).expect("a folder of scenarios"))
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).expect("it was listed");
+        load(&path.display().to_string(), &text).expect("scenarios of the repository are right")
+    };
+    files.iter().map(read).collect()
+}
+
+/// One run with what is expected of it.
+struct Run<'l> {
+    name: String,
+    release: Release,
+    plan: Plan,
+    expect: &'l Expect,
+}
+
+impl Run<'_> {
+    /// It shows what it promises, with one switch of its controllers changed or none.
+    fn holds(&self, switch: Option<(&str, &str)>) -> bool {
+        let mut plan = self.plan.clone();
+        if let Some((name, value)) = switch {
+            for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
+                controller.switches.insert(name.into(), value.into());
+            }
+        }
+        let report = run(&plan, &RunOptions::default());
+        judge(Some(self.expect), &plan, &report).verdict == Verdict::Pass
+    }
+}
+
+fn runs(loaded: &[Loaded]) -> Vec<Run<'_>> {
+    let mut all = Vec::new();
+    for l in loaded {
+        let mut add = |variant: Option<&str>, release, expect: Option<_>| {
+            if let (Some(expect), Some(plan)) = (expect, l.plan(variant, release, l.seed())) {
+                let name = variant.map_or(l.scenario.name.to_string(), |v| format!("{}/{v}", l.scenario.name));
+                all.push(Run { name, release, plan, expect });
+            }
+        };
+        for release in l.releases() {
+            add(None, release, l.expect(release));
+        }
+        for variant in &l.scenario.variants {
+            for release in variant.releases(l.release()) {
+                add(Some(&variant.name), release, variant.expectation(release));
+            }
+        }
+    }
+    all
+}
+
+/// Release, switch, the foreign value, and the run that notices.
+const NOTICED: &[(Release, &str, &str, &str)] = &[
+    (Release::Next, "ers_gate", "always", "invalid-init-restart-policy"),
+    (Release::Next, "ers_gate", "patch-id", "invalid-init-restart-policy"),
+    (Release::Next, "ers_finished_sweep", "first", "invalid-init-restart-policy"),
+    (Release::Next, "ers_probe", "none", "invalid-init-restart-policy"),
+    (Release::Next, "ers_failed_counts", "counted", "invalid-init-restart-policy"),
+    (Release::Next, "er_jit_store", "status", "upgrade-finalizer-not-found"),
+    (Release::Next, "er_exit_zero", "succeeded", "invalid-init-restart-policy"),
+    (Release::Next, "er_exit_zero", "delete", "invalid-init-restart-policy"),
+    (Release::Next, "er_rejection", "mark-failed", "invalid-init-restart-policy"),
+    (Release::Next, "er_rejection", "error", "invalid-init-restart-policy"),
+    (Release::Next, "er_used_jit", "reused", "invalid-init-restart-policy/kubernetes-1.34"),
+    (Release::Next, "ars_version_gate", "exact", "upgrade-finalizer-not-found"),
+    (Release::Next, "ars_version_gate", "minor", "upgrade-finalizer-not-found"),
+    (Release::Next, "ars_values_hash", "ignored", "kube-mode-hook-forbidden"),
+    (Release::Next, "ars_status", "on-total", "invalid-init-restart-policy"),
+    (Release::Next, "ars_status", "on-total-or-phase", "invalid-init-restart-policy"),
+    (Release::Next, "ars_listener_binding", "ignored", "kube-mode-hook-forbidden"),
+    (Release::Next, "ars_identity", "ignored", "kube-mode-hook-forbidden"),
+    (Release::Next, "conditions", "none", "invalid-init-restart-policy"),
+    (Release::Next, "al_config_refresh", "never", "invalid-init-restart-policy"),
+    (Release::Next, "al_config_refresh", "on-termination", "invalid-init-restart-policy"),
+    (Release::Next, "listener_conflict", "exit", "listener-session-conflict"),
+    (Release::Next, "listener_order", "delete-last", "listener-session-conflict"),
+    (Release::Next, "listener_order", "acquire-then-delete", "listener-session-conflict"),
+    (Release::Next, "listener_order", "never-acquires", "listener-session-conflict"),
+    (Release::Next, "listener_order", "delete-then-acquire", "listener-session-conflict"),
+    (Release::Next, "scaler", "floor", "kubernetes-mode"),
+    (Release::Next, "scaler", "every-message", "scale-up-and-down"),
+    (Release::Next, "scaler", "on-change", "upgrade-finalizer-not-found"),
+    (Release::Next, "scaler", "empty-resets", "invalid-init-restart-policy"),
+    (Release::V0_12_0, "ers_gate", "always", "invalid-init-restart-policy"),
+    (Release::V0_9_3, "ers_gate", "level", "dind-socket-not-ready/drained-with-pre-stop-hooks"),
+    (Release::V0_12_0, "ers_scale_down", "any-patch", "dind-socket-not-ready"),
+    (Release::V0_9_0, "ers_scale_down", "forced-only", "invalid-init-restart-policy"),
+    (Release::V0_9_0, "ers_scale_down", "forced-with-retry", "invalid-init-restart-policy"),
+    (Release::V0_9_3, "ers_finished_sweep", "first", "dind-socket-not-ready/drained-with-pre-stop-hooks"),
+    (Release::V0_12_0, "ers_failed_counts", "not-counted", "invalid-init-restart-policy"),
+    (Release::V0_9_3, "outdated", "tears-down", "dind-socket-not-ready/drained-with-pre-stop-hooks"),
+];
+
+#[test]
+fn a_broken_switch_is_noticed() {
+    let loaded = scenarios();
+    let all = runs(&loaded);
+    let mut wrong = Vec::new();
+    for (release, switch, value, name) in NOTICED {
+        let run = all.iter().find(|r| r.name == *name && r.release == *release).expect("a run of the scenarios");
+        if !run.holds(None) {
+            wrong.push(format!("{name} {release} does not hold by itself"));
+        } else if run.holds(Some((switch, value))) {
+            wrong.push(format!("{name} {release} does not notice {switch}={value}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_whole_table_on_demand() {
+    if std::env::var("ARC_SIM_SWITCHES").as_deref() != Ok("all") {
+        return;
+    }
+    let loaded = scenarios();
+    let mut all = runs(&loaded);
+    all.retain(|r| r.holds(None));
+    // Small worlds first: most switches are noticed by any world.
+    all.sort_by_key(|r| run(&r.plan, &RunOptions::default()).events);
+    for only_next in [true, false] {
+        for switch in Behaviour::SWITCHES {
+            for (value, _) in switch.values {
+                let noticed = all.iter().filter(|r| (r.release == Release::Next) == only_next).find(|r| {
+                    Behaviour::of(r.release).get(switch.name) != Some(value) && !r.holds(Some((switch.name, value)))
+                });
+                match noticed {
+                    Some(r) => println!("({:?}, \"{}\", \"{value}\", \"{}\"),", r.release, switch.name, r.name),
+                    None => println!("nobody {only_next} {} {value}", switch.name),
+                }
+            }
+        }
+    }
+}
