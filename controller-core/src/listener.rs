@@ -5,7 +5,7 @@
 //!
 //! Life: a session is created (E7), its counters give the first target; then polls (E10), each followed by what its message
 //! asks for in the order of the release ([`crate::behaviour::MessageOrder`]); at the end the session is deleted (E9). At any
-//! time at most one service call is under way. Patches go through [`writer`]; releases wait for each of them, `next` polls on.
+//! time at most one service call is under way. Patches go through `writer`; releases wait for each of them, `next` polls on.
 //!
 //! Differs: metrics are not modelled; the `409` retry branch of 0.8.0–0.13.1 is left out, since nothing can enter it
 //! (Q-SESS-409-NORETRY); a blank queue URL cannot be expressed (Q-SESS-EMPTY-QURL).

@@ -1,6 +1,6 @@
 //! What came of a run, whether that is what was expected, and how it is told. Never runs a world.
 //!
-//! The engine fills a [`RunReport`]; [`judge`] holds it against the scenario's expectation; [`event`] is the one stream that
+//! The engine fills a [`RunReport`]; [`judge`](fn@judge) holds it against the scenario's expectation; [`event`] is the one stream that
 //! both the text for people ([`text`]) and the JSON lines are made of.
 
 pub mod engine;

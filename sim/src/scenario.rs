@@ -1,6 +1,6 @@
 //! Scenario files: the only language in which worlds, failures and expectations are written down.
 //!
-//! Reading goes text → [`source`] (tree with places) → [`shape`] (checked against the schema, all problems) → [`file`]
+//! Reading goes text → [`source`] (tree with places) → [`shape`] (checked against the schema, all problems) → [`file`](mod@file)
 //! (typed) → [`check`] (meaning, all problems) → [`compile`] (plans). Nothing here runs a world.
 
 pub mod check;
