@@ -21,6 +21,8 @@ use crate::timer::Timer;
 #[derive(Clone, Debug)]
 pub(crate) struct PendingEvent {
     pub(crate) visible_at: Time,
+    /// From when on it goes out with a message that goes out anyway.
+    pub(crate) joins_at: Time,
     pub(crate) event: JobEvent,
     /// A reorder fault: goes out behind the next event.
     pub(crate) waits_for_next: bool,
@@ -125,7 +127,7 @@ impl GitHub {
             let Some(set) = self.set_mut(id) else { return };
             let mut events = Vec::new();
             set.pending.retain(|pending| {
-                let is_taken = pending.visible_at <= now && events.len() < batch_max;
+                let is_taken = pending.joins_at <= now && events.len() < batch_max;
                 if is_taken {
                     events.push(pending.event.clone());
                 }
@@ -185,7 +187,11 @@ impl GitHub {
     /// Writes an event into a scale set's log, as the message faults in force want it.
     pub(crate) fn log(&mut self, id: ScaleSetId, event: JobEvent, delay: Duration, now: Time) {
         let Some(set) = self.set(id) else { return };
-        let mut visible_at = now.after(self.tenant(set.tenant).profile.delivery_latency).after(delay);
+        // What is written while a message waits to go out goes with it (§2.11 item 6; a_basic/0.9.3 line 206: three jobs started
+        // within 0.1 s, one message 0.3 s after the first).
+        let written = now.after(delay);
+        let mut visible_at = written.after(self.tenant(set.tenant).profile.delivery_latency);
+        let ordinary = visible_at;
         let mut copy_at = None;
         let mut waits_for_next = false;
         for (mode, by) in self.event_faults(id, &event) {
@@ -208,12 +214,18 @@ impl GitHub {
         }
         let overtaken = set.pending.iter().position(|pending| pending.waits_for_next).filter(|_| !waits_for_next);
         let overtaken = overtaken.and_then(|at| set.pending.remove(at));
-        set.pending.push_back(PendingEvent { visible_at, event: event.clone(), waits_for_next });
+        let joins_at = if visible_at == ordinary { written } else { visible_at };
+        set.pending.push_back(PendingEvent { visible_at, joins_at, event: event.clone(), waits_for_next });
         if let Some(late) = overtaken {
-            set.pending.push_back(PendingEvent { visible_at, waits_for_next: false, ..late });
+            set.pending.push_back(PendingEvent { visible_at, joins_at, waits_for_next: false, ..late });
         }
-        if let Some(visible_at) = copy_at {
-            set.pending.push_back(PendingEvent { visible_at, event, waits_for_next: false });
+        if let Some(copy_at) = copy_at {
+            set.pending.push_back(PendingEvent {
+                visible_at: copy_at,
+                joins_at: copy_at,
+                event,
+                waits_for_next: false,
+            });
         }
     }
 
