@@ -21,7 +21,7 @@ use controller_core::client::{AttemptId, Bearer, CallId, Client, Output as Clien
 use controller_core::ephemeral_runner::ErPass;
 use controller_core::ephemeral_runner_set::ErsPass;
 use controller_core::reconcile::{Decision, Level, LogLine, Observed, Outcome, Pass, Settings};
-use controller_core::throttle::Throttle;
+use controller_core::throttle::Throttles;
 use controller_core::triggers;
 use controller_core::workqueue::WorkQueue;
 
@@ -118,7 +118,7 @@ pub struct Manager {
     ever_synced: [bool; WATCHED.len()],
     queues: [WorkQueue<Key>; 4],
     workers: Vec<Worker>,
-    throttle: Throttle,
+    throttle: Throttles,
     clients: Vec<(Arc<ClientKey>, Client)>,
     election: Option<Election>,
     log: Vec<LogLine>,
@@ -156,7 +156,7 @@ impl Manager {
             ever_synced: [false; WATCHED.len()],
             queues: std::array::from_fn(|_| WorkQueue::new(behaviour.queue_bucket)),
             workers,
-            throttle: Throttle::new(config.qps, config.burst),
+            throttle: Throttles::new(config.qps, config.burst),
             clients: Vec::new(),
             election: config.election.clone().map(|id| Election::new(config.settings.namespace.clone(), id)),
             log: Vec::new(),
@@ -415,7 +415,7 @@ impl Manager {
                 out.push(Output::Step(CONTROLLERS[slot], at));
                 match call {
                     Call::Kube(request) => {
-                        let at = self.throttle.reserve(now);
+                        let at = self.throttle.reserve(request.kind(), now);
                         out.push(Output::Kube { tag: Tag::Worker(w as u16), request, at });
                     }
                     Call::Service(call) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arc_api::{Str, Time};
-use controller_core::throttle::Throttle;
+use controller_core::throttle::Throttles;
 
 use super::{CONTROLLERS, Manager, Worker};
 
@@ -38,14 +38,14 @@ impl Manager {
         }
         if qps.is_some() || burst.is_some() {
             self.throttle =
-                Throttle::new(qps.unwrap_or(self.config.qps).max(1), burst.unwrap_or(self.config.burst).max(1));
+                Throttles::new(qps.unwrap_or(self.config.qps).max(1), burst.unwrap_or(self.config.burst).max(1));
         }
         self.slow.order = order_seed.map(|s| s | 1).or(self.slow.order);
     }
     /// As it was started.
     pub fn speed_up(&mut self) {
         self.slow = Slow { workers: self.slow.usual, usual: self.slow.usual, order: None };
-        self.throttle = Throttle::new(self.config.qps, self.config.burst);
+        self.throttle = Throttles::new(self.config.qps, self.config.burst);
     }
     /// Another ready key comes first, by the seed of a fault.
     pub(super) fn shuffle(&mut self, slot: usize, now: Time) {
