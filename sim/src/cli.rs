@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, talk to standard error.
 
+mod conform;
 mod explain;
 mod files;
 mod list;
@@ -101,6 +102,8 @@ enum Command {
         #[arg(long)]
         twice: bool,
     },
+    /// Hold the simulator against recordings of the real ARC, object by object
+    Conform(conform::ConformArgs),
     /// Print the JSON Schema of scenario files
     Schema,
 }
@@ -206,6 +209,7 @@ pub fn main_with(
         Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),
         Command::Check { paths } => check(&paths, &mut io),
         Command::List { paths } => list::list(&paths, &mut io),
+        Command::Conform(args) => conform::conform(&args, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
         Command::Schema => {
             io.print(&schema());

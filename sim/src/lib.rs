@@ -1,6 +1,7 @@
 //! The simulated world of GitHub's Actions Runner Controller: engine, processes, faults, invariants, scenarios.
 
 pub mod cli;
+pub mod conform;
 pub mod engine;
 pub mod exit;
 pub mod fault;

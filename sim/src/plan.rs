@@ -156,6 +156,9 @@ pub struct Trigger {
     /// Not before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Dur>,
+    /// At this time it is waited for no longer: the action begins, whatever `after` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_latest: Option<Dur>,
     /// How long after it the action begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Dur>,
@@ -175,6 +178,7 @@ impl Default for Trigger {
             every: false,
             point: Point::AfterReply,
             not_before: None,
+            at_latest: None,
             after: None,
         }
     }

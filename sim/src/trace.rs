@@ -5,9 +5,13 @@
 
 use std::fmt;
 
-use arc_api::kube::Reason;
+use arc_api::kube::{KubeRequest, Reason};
 use arc_api::meta::Key;
+use arc_api::service::Op;
 use arc_api::{Kind, Str, Time};
+use fake_github::event::ServiceEvent;
+
+use crate::plan::Role;
 
 /// Ordinal of a trace event; 0 is "nothing before".
 pub type EventId = u32;
@@ -46,8 +50,8 @@ pub enum What {
         key: Key,
         /// `status`, `binding`, …
         sub: Option<&'static str>,
-        /// Body as the client sent it.
-        body: Str,
+        /// The request as the client sent it; rendered only when somebody reads it.
+        request: Box<KubeRequest>,
         /// Refusal with its text.
         refused: Option<(Reason, Str)>,
         /// Whether the store changed.
@@ -59,15 +63,24 @@ pub enum What {
         op: &'static str,
         /// What it was about.
         about: Str,
+        /// The operation itself.
+        request: Box<Op>,
         /// HTTP status.
         status: u16,
         /// Answer or refusal in a few words.
         answer: Str,
     },
     /// Something happened inside the service.
-    ServiceEvent(Str),
+    ServiceEvent(Box<ServiceEvent>),
     /// A process began.
-    ProcessStart,
+    ProcessStart {
+        /// Kind of component.
+        role: Role,
+        /// Its pod; empty for people and scripts.
+        pod: Str,
+        /// Its container.
+        container: Str,
+    },
     /// A process ended.
     ProcessExit {
         /// Code; 137 is a kill.
@@ -245,7 +258,7 @@ const fn mix(h: u64, x: u64) -> u64 {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Kube { verb, kind, key, sub, body, refused, changed } => {
+            What::Kube { verb, kind, key, sub, request, refused, changed } => {
                 let plural = kind.map_or("accessreviews", Kind::plural);
                 write!(f, "{verb:<6} {plural}")?;
                 if let Some(sub) = sub {
@@ -255,17 +268,18 @@ impl fmt::Display for What {
                 if let Some((reason, text)) = refused {
                     return write!(f, " {} {reason:?}: {text}", reason.code());
                 }
-                if !body.is_empty() {
-                    write!(f, " {body}")?;
+                if let KubeRequest::Patch { patch, .. } = &**request {
+                    write!(f, " {}", patch.to_json())?;
                 }
                 if matches!(*verb, "patch" | "update") && !changed {
                     f.write_str(" (no change)")?;
                 }
                 Ok(())
             }
-            What::Service { op, about, status, answer } => write!(f, "{op:<6} {about} -> {status} {answer}"),
-            What::ServiceEvent(text) | What::Node(text) => f.write_str(text),
-            What::ProcessStart => f.write_str("starts"),
+            What::Service { op, about, status, answer, .. } => write!(f, "{op:<6} {about} -> {status} {answer}"),
+            What::ServiceEvent(event) => write!(f, "{event:?}"),
+            What::Node(text) => f.write_str(text),
+            What::ProcessStart { .. } => f.write_str("starts"),
             What::ProcessExit { code, text } if text.is_empty() => write!(f, "exits {code}"),
             What::ProcessExit { code, text } => write!(f, "exits {code}: {text}"),
             What::Signal(signal) => write!(f, "gets {signal}"),
@@ -287,7 +301,7 @@ mod tests {
         let run = |keep| {
             let mut t = Trace::new(keep);
             let a = t.actor("manager");
-            let first = t.record(Time(1), 0, a, Digest::of(1).text("x"), || What::ProcessStart);
+            let first = t.record(Time(1), 0, a, Digest::of(1).text("x"), || What::Signal("SIGHUP"));
             t.record(Time(2), first, a, Digest::of(2).with(7), || What::Signal("SIGTERM"));
             t
         };
@@ -302,7 +316,9 @@ mod tests {
         let run = |odd: u64| {
             let mut t = Trace::new(true);
             for n in 0..5 {
-                t.record(Time(n), 0, Actor(0), Digest::of(1).with(if n == 3 { odd } else { n }), || What::ProcessStart);
+                t.record(Time(n), 0, Actor(0), Digest::of(1).with(if n == 3 { odd } else { n }), || {
+                    What::Signal("SIGHUP")
+                });
             }
             t
         };

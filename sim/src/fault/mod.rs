@@ -248,6 +248,11 @@ impl Faults {
         }
         fired
     }
+    /// An action's patience is over: its trigger is armed no more. False if it had fired before.
+    pub fn give_up(&mut self, action: u32) -> bool {
+        let waiting = self.armed.iter_mut().find(|a| a.action == action && a.left > 0);
+        waiting.map(|a| a.left = 0).is_some()
+    }
     /// Triggers that are still armed.
     pub fn armed(&self) -> impl Iterator<Item = (u32, &Arc<Trigger>)> {
         self.armed.iter().filter(|a| a.left > 0 || a.trigger.every).map(|a| (a.action, &a.trigger))

@@ -67,7 +67,7 @@ fn line(trace: &Trace, event: &TraceEvent) -> EventLine {
     let kind = match &event.what {
         What::Kube { .. } => "kube",
         What::Service { .. } | What::ServiceEvent(_) => "github",
-        What::ProcessStart | What::ProcessExit { .. } | What::Signal(_) => "process",
+        What::ProcessStart { .. } | What::ProcessExit { .. } | What::Signal(_) => "process",
         What::Log { .. } => "log",
         What::Lost { .. } => "network",
         What::Fault { .. } => "fault",

@@ -273,10 +273,7 @@ impl World {
             }
             .unwrap_or_default(),
             sub: request.subresource(),
-            body: match request {
-                KubeRequest::Patch { patch, .. } => patch.to_json().to_string().into(),
-                _ => Str::default(),
-            },
+            request: Box::new(request.clone()),
             refused,
             changed,
         });

@@ -80,6 +80,8 @@ pub(crate) enum Event {
     Action(u32),
     /// An action of the plan is over.
     ActionEnd(u32),
+    /// An action of the plan has waited long enough for its trigger.
+    GiveUp(u32),
     /// An invariant's deadline.
     Deadline,
     /// A frozen or slow process goes on.

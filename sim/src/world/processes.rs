@@ -18,8 +18,10 @@ impl World {
     pub(crate) fn spawn(&mut self, process: Process) -> ProcId {
         let id = ProcId(self.procs.len() as u32);
         let actor = process.actor;
+        let (role, pod, container) = (process.role, process.pod_name.clone(), process.container.clone());
         self.procs.push(Some(Box::new(process)));
-        self.note(actor, Digest::of(5).with(u64::from(id.0)), || What::ProcessStart);
+        let digest = Digest::of(5).with(u64::from(id.0));
+        self.note(actor, digest, || What::ProcessStart { role, pod, container });
         self.input(id, Input::Start);
         id
     }

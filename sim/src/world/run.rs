@@ -100,6 +100,11 @@ impl World {
             Event::NodeWork { pending } => self.node_work(pending),
             Event::Action(action) => self.begin_action(action),
             Event::ActionEnd(action) => self.end_action(action),
+            Event::GiveUp(action) => {
+                if self.faults.give_up(action) {
+                    self.begin_action(action);
+                }
+            }
             Event::Deadline => self.on_deadline(),
             Event::CancelJob(job) => self.cancel_job(job),
             Event::WrongJob { job, action } => self.wrong_job(job, action),
@@ -130,10 +135,14 @@ impl World {
     pub(crate) fn queue_actions(&mut self) {
         let plan = self.plan.clone();
         for (n, action) in plan.actions.iter().enumerate() {
-            if let When::At(at) = &action.when {
-                let scheduled = super::Scheduled { event: Event::Action(n as u32), cause: 0 };
-                self.queue.push_first(at.from_start(), scheduled);
-            }
+            let (at, event) = match &action.when {
+                When::At(at) => (*at, Event::Action(n as u32)),
+                When::Event(trigger) => match trigger.at_latest {
+                    Some(at) => (at, Event::GiveUp(n as u32)),
+                    None => continue,
+                },
+            };
+            self.queue.push_first(at.from_start(), super::Scheduled { event, cause: 0 });
         }
     }
 

@@ -91,11 +91,13 @@ impl World {
         let (op, status) = (request.op.code(), status_of(&reply));
         let about = if self.trace.is_kept() { about(&request.op) } else { Str::default() };
         let digest = Digest::of(3).text(op).with(u64::from(status));
+        let sent = self.trace.is_kept().then(|| Box::new(request.op.clone()));
         let actor = self.proc(proc).map(|p| p.actor).unwrap_or_default();
         let words = if self.trace.is_kept() { answer_words(&reply) } else { Str::default() };
         self.cause = self.trace.record(self.now, self.cause, actor, digest, || What::Service {
             op,
             about,
+            request: sent.unwrap_or_else(|| Box::new(Op::AccessToken)),
             status,
             answer: words,
         });
@@ -119,7 +121,7 @@ impl World {
         while let Some(event) = self.github.pop_event() {
             let digest = digest_of(&event);
             self.cause = self.trace.record(self.now, self.cause, crate::trace::Actor(0), digest, || {
-                What::ServiceEvent(arc_api::format_smolstr!("{event:?}"))
+                What::ServiceEvent(Box::new(event.clone()))
             });
             self.observe_service(&event);
         }

@@ -223,13 +223,15 @@ impl Check<'_> {
         if let Some(actor) = &trigger.actor {
             self.actor(&here("actor"), actor);
         }
-        if trigger.not_before.is_some_and(|t| t >= self.body.run_for) {
-            self.at(
-                &here("not_before"),
-                "a trigger that waits until the run is over",
-                format!("run_for is {}", self.body.run_for),
-                "write an earlier time",
-            );
+        for (key, time) in [("not_before", trigger.not_before), ("at_latest", trigger.at_latest)] {
+            if time.is_some_and(|t| t >= self.body.run_for) {
+                self.at(
+                    &here(key),
+                    "a trigger that waits until the run is over",
+                    format!("run_for is {}", self.body.run_for),
+                    "write an earlier time",
+                );
+            }
         }
     }
     /// Operations that no component calls in this world.

@@ -1,0 +1,81 @@
+//! `arc-sim conform`: runs a scenario at the release of recordings and compares. Never decides what is equal.
+
+use std::path::{Path, PathBuf};
+
+use controller_core::Release;
+
+use super::{Io, files};
+use crate::conform::{recording, report, steer};
+use crate::exit::Exit;
+
+/// Arguments of `arc-sim conform`.
+#[derive(clap::Args, Debug)]
+pub(super) struct ConformArgs {
+    /// The scenario that was recorded
+    scenario: PathBuf,
+    /// Recordings of it, named after their release: `0.9.3.jsonl`
+    #[arg(required = true)]
+    recordings: Vec<PathBuf>,
+    /// How many schedules are tried at most for each recording
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    seeds: u64,
+    /// The first seed that is tried
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Tell of objects that are equal, too
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn conform(args: &ConformArgs, io: &mut Io<'_>) -> Exit {
+    let found = files::load(std::slice::from_ref(&args.scenario), io);
+    let [loaded] = &found.loaded[..] else {
+        if found.exit == Exit::Fine {
+            io.say("error: one scenario is compared at a time\n\nhint: name its file, not a directory\n");
+        }
+        return found.exit.and(Exit::Rejected);
+    };
+    let mut exit = Exit::Fine;
+    for path in &args.recordings {
+        exit = exit.and(one(args, loaded, path, io));
+    }
+    exit
+}
+
+fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &mut Io<'_>) -> Exit {
+    let shown = path.display().to_string();
+    let Some(release) = release_of(path) else {
+        io.say(&format!("error: {shown}: no release in the name of this file\n\nhint: recordings are called after their release, as 0.9.3.jsonl\n"));
+        return Exit::Rejected;
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            io.say(&format!("error: {shown}: {error}\n"));
+            return Exit::Rejected;
+        }
+    };
+    let recording = match recording::read(&shown, &text) {
+        Ok(recording) => recording,
+        Err(rejected) => {
+            io.say(&rejected.render(io.style.colour));
+            return Exit::Rejected;
+        }
+    };
+    let search = steer::Search { first: args.seed, seeds: args.seeds.max(1) };
+    let Some(best) = steer::search(loaded, release, &recording, search) else { return Exit::Bug };
+    if args.json {
+        io.print(&format!("{}\n", report::json(&best, &shown)));
+    } else {
+        io.print(&report::text(&best, args.all));
+    }
+    if best.score.unequal == 0 { Exit::Fine } else { Exit::Failed }
+}
+
+/// The release that a recording is of: `0.9.3.jsonl`.
+fn release_of(path: &Path) -> Option<Release> {
+    path.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse().ok()
+}

@@ -1,0 +1,102 @@
+//! Two histories: equal, or where they part. Never folds: what reaches it counts.
+
+use arc_api::Duration;
+
+use super::event::Who;
+use super::history::Step;
+
+/// Waits below this are races of one host and compared with nothing.
+pub const SHORT: Duration = Duration::from_secs(1);
+
+/// Where two histories part.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Difference {
+    /// Whose steps part.
+    pub who: Who,
+    /// Place in the recorded history.
+    pub recorded: Option<usize>,
+    /// Place in the simulated history.
+    pub simulated: Option<usize>,
+    /// How.
+    pub how: How,
+}
+
+/// How two histories part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Another step, or none.
+    Step,
+    /// The same step, after another wait.
+    Wait,
+}
+
+/// How far two waits may be apart: recordings give tenths of a second, and scripts poll.
+pub fn tolerance(longer: Duration) -> Duration {
+    Duration::from_micros(700_000 + longer.as_micros() as u64 / 20)
+}
+
+/// Whether two waits are one.
+pub fn same_wait(a: Duration, b: Duration) -> bool {
+    let (short, long) = (a.min(b), a.max(b));
+    long < SHORT || long.saturating_sub(short) <= tolerance(long)
+}
+
+const WRITERS: [Who; 3] = [Who::Manager, Who::Listener, Who::Other];
+
+/// Where two histories part first, writer by writer: two writers of one object run independently.
+pub fn first_difference(recorded: &[Step], simulated: &[Step]) -> Option<Difference> {
+    WRITERS.into_iter().filter_map(|who| lane_difference(who, recorded, simulated)).min_by_key(|d| {
+        let at = |n: Option<usize>, steps: &[Step]| n.map(|n| steps[n].at);
+        at(d.recorded, recorded).or(at(d.simulated, simulated))
+    })
+}
+
+fn lane(who: Who, steps: &[Step]) -> impl Iterator<Item = (usize, &Step)> {
+    steps.iter().enumerate().filter(move |(_, s)| s.who == who)
+}
+
+fn lane_difference(who: Who, recorded: &[Step], simulated: &[Step]) -> Option<Difference> {
+    let (mut left, mut right) = (lane(who, recorded), lane(who, simulated));
+    loop {
+        let (l, r) = (left.next(), right.next());
+        let how = match (l, r) {
+            (None, None) => return None,
+            (Some((_, a)), Some((_, b))) if a.same(b) && same_wait(a.waited, b.waited) => continue,
+            (Some((_, a)), Some((_, b))) if a.same(b) => How::Wait,
+            _ => How::Step,
+        };
+        return Some(Difference { who, recorded: l.map(|(n, _)| n), simulated: r.map(|(n, _)| n), how });
+    }
+}
+
+/// How far two histories are apart: steps that one of them has alone, and a little for every wait that differs.
+pub fn distance(recorded: &[Step], simulated: &[Step]) -> usize {
+    WRITERS
+        .into_iter()
+        .map(|who| {
+            let left: Vec<&Step> = lane(who, recorded).map(|(_, s)| s).collect();
+            let right: Vec<&Step> = lane(who, simulated).map(|(_, s)| s).collect();
+            edits(&left, &right)
+        })
+        .sum()
+}
+
+/// Edit distance without replacement; a wait that differs costs one, a step two.
+fn edits(left: &[&Step], right: &[&Step]) -> usize {
+    let same = left.iter().zip(right).take_while(|(a, b)| a.same(b) && same_wait(a.waited, b.waited)).count();
+    let (left, right) = (&left[same..], &right[same..]);
+    if left.is_empty() || right.is_empty() {
+        return 2 * (left.len() + right.len());
+    }
+    let mut row: Vec<usize> = (0..=right.len()).map(|n| 2 * n).collect();
+    for a in left {
+        let mut diagonal = row[0];
+        row[0] += 2;
+        for (j, b) in right.iter().enumerate() {
+            let through = if a.same(b) { diagonal + usize::from(!same_wait(a.waited, b.waited)) } else { usize::MAX };
+            diagonal = row[j + 1];
+            row[j + 1] = through.min(row[j] + 2).min(diagonal + 2);
+        }
+    }
+    row[right.len()]
+}

@@ -1,0 +1,106 @@
+//! Which object of the simulation is which of the recording: objects of one role are a set, best fit first. Never judges a pair.
+
+use std::collections::BTreeMap;
+
+use arc_api::Str;
+
+use super::compare::{Difference, distance};
+use super::history::{Histories, Id, Step};
+
+/// Everything under one name on one side: an object, or a runner with its pod, its secret and what was said about it.
+type Group<'h> = Vec<(&'h Id, &'h [Step])>;
+
+/// A pair of histories; one side may have none.
+pub struct Pair<'h> {
+    /// What it is called: the recording's name, or the simulation's if only that has it.
+    pub id: &'h Id,
+    /// The recording's.
+    pub recorded: &'h [Step],
+    /// The simulation's.
+    pub simulated: &'h [Step],
+}
+
+/// Pairs all histories.
+pub fn pairs<'h>(recorded: &'h Histories, simulated: &'h Histories) -> Vec<Pair<'h>> {
+    let (left, right) = (groups(recorded), groups(simulated));
+    let mut roles: Vec<&Str> = left.keys().chain(right.keys()).collect();
+    // Shorter roles first: an EphemeralRunnerSet is paired before its runners.
+    roles.sort_by_key(|role| (role.len(), role.as_str()));
+    roles.dedup();
+    let mut parents: BTreeMap<Str, Str> = BTreeMap::new();
+    let mut out = Vec::new();
+    let none = BTreeMap::new();
+    for role in roles {
+        let (l, r) = (left.get(role).unwrap_or(&none), right.get(role).unwrap_or(&none));
+        let mut fits: Vec<(usize, usize, usize)> = Vec::new();
+        let (l, r): (Vec<_>, Vec<_>) = (l.iter().collect(), r.iter().collect());
+        for (i, (a, ga)) in l.iter().enumerate() {
+            for (j, (b, gb)) in r.iter().enumerate() {
+                let strangers = usize::from(!same_parent(&parents, a, b)) * 1000;
+                fits.push((strangers + group_distance(ga, gb), i, j));
+            }
+        }
+        fits.sort_unstable();
+        let (mut used_l, mut used_r) = (vec![false; l.len()], vec![false; r.len()]);
+        for (_, i, j) in fits {
+            if !used_l[i] && !used_r[j] {
+                (used_l[i], used_r[j]) = (true, true);
+                parents.insert(l[i].0.clone(), r[j].0.clone());
+                couple(l[i].1, r[j].1, &mut out);
+            }
+        }
+        for (i, (_, group)) in l.iter().enumerate().filter(|(i, _)| !used_l[*i]) {
+            let _ = i;
+            couple(group, &Vec::new(), &mut out);
+        }
+        for (_, (_, group)) in r.iter().enumerate().filter(|(j, _)| !used_r[*j]) {
+            couple(&Vec::new(), group, &mut out);
+        }
+    }
+    out
+}
+
+fn groups(side: &Histories) -> BTreeMap<Str, BTreeMap<Str, Group<'_>>> {
+    let mut out: BTreeMap<Str, BTreeMap<Str, Group<'_>>> = BTreeMap::new();
+    for (id, steps) in side.of.iter().filter(|(_, steps)| !steps.is_empty()) {
+        out.entry(id.role()).or_default().entry(id.name.clone()).or_default().push((id, steps));
+    }
+    out
+}
+
+/// Whether two names stand under names that belong together; a name without a generated part stands under nothing.
+fn same_parent(parents: &BTreeMap<Str, Str>, a: &str, b: &str) -> bool {
+    let parent = |name: &str| name.rfind("-runner-<suffix-").map(|at| name[..at].to_owned());
+    match (parent(a), parent(b)) {
+        (Some(a), Some(b)) => parents.get(a.as_str()).is_none_or(|p| *p == b.as_str()),
+        _ => true,
+    }
+}
+
+fn steps_of<'h>(group: &Group<'h>, like: &Id) -> Option<&'h [Step]> {
+    group.iter().find(|(id, _)| id.subject == like.subject && id.namespace == like.namespace).map(|(_, steps)| *steps)
+}
+
+fn group_distance(a: &Group<'_>, b: &Group<'_>) -> usize {
+    let mut sum = 0;
+    for (id, steps) in a {
+        sum += steps_of(b, id).map_or(steps.len(), |other| distance(steps, other));
+    }
+    sum + b.iter().filter(|(id, _)| steps_of(a, id).is_none()).map(|(_, steps)| steps.len()).sum::<usize>()
+}
+
+fn couple<'h>(a: &Group<'h>, b: &Group<'h>, out: &mut Vec<Pair<'h>>) {
+    for (id, steps) in a {
+        out.push(Pair { id, recorded: steps, simulated: steps_of(b, id).unwrap_or(&[]) });
+    }
+    for (id, steps) in b.iter().filter(|(id, _)| steps_of(a, id).is_none()) {
+        out.push(Pair { id, recorded: &[], simulated: steps });
+    }
+}
+
+impl Pair<'_> {
+    /// The first difference, if there is one.
+    pub fn difference(&self) -> Option<Difference> {
+        super::compare::first_difference(self.recorded, self.simulated)
+    }
+}

@@ -1,0 +1,17 @@
+//! Holds the simulator against recordings of the real ARC: the same scenario at the recording's release, object by object.
+//!
+//! Both sides become [`event`]s ([`recording`] reads a file, [`project`] a kept trace), events become histories per object
+//! ([`history`], with names and bodies in the one form of [`normal`]), [`fold`] removes what no two runs of one program have in
+//! common, [`matching`] pairs the objects, [`compare`] finds the first difference, [`report`] tells it. [`steer`] looks for
+//! the schedule that explains most. Never changes what a world does.
+
+pub mod compare;
+pub mod event;
+pub mod fold;
+pub mod history;
+pub mod matching;
+pub mod normal;
+pub mod project;
+pub mod recording;
+pub mod report;
+pub mod steer;

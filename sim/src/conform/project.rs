@@ -1,0 +1,183 @@
+//! Turns the kept trace of a simulated run into the events of a recording: same names, same codes. Never judges.
+
+use std::collections::BTreeMap;
+
+use arc_api::kube::KubeRequest;
+use arc_api::service::Op;
+use arc_api::{Object, Str, format_smolstr};
+use fake_github::event::ServiceEvent;
+use serde_json::Value;
+
+use super::event::{About, Event, KubeCall, ServiceCall, What, Who};
+use crate::plan::Role;
+use crate::trace::{self, Actor, Trace};
+
+/// Who the actors of a trace are, and the names that API servers generated in it.
+#[derive(Default)]
+struct Names {
+    actors: BTreeMap<Actor, (Role, Str, Str)>,
+    suffixes: BTreeMap<Str, u32>,
+}
+
+/// The events of a run whose trace was kept.
+pub fn events(trace: &Trace) -> Vec<Event> {
+    let mut names = Names::default();
+    let mut out = Vec::new();
+    for event in trace.events() {
+        if let trace::What::ProcessStart { role, pod, container } = &event.what {
+            names.actors.insert(event.actor, (*role, pod.clone(), container.clone()));
+        }
+        let who = match names.actors.get(&event.actor) {
+            Some((Role::Controller, ..)) => Who::Manager,
+            Some((Role::Listener, ..)) => Who::Listener,
+            _ => Who::Other,
+        };
+        if let Some(what) = project(&event.what, event.actor, who, &mut names) {
+            out.push(Event { at: event.at, line: event.id, who, what });
+        }
+    }
+    out
+}
+
+fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Option<What> {
+    match what {
+        trace::What::Kube { verb, kind: Some(kind), key, sub, request, refused, changed } => {
+            if let (KubeRequest::Create(object), None) = (&**request, refused) {
+                names.learn(object, &key.name);
+            }
+            if who == Who::Other {
+                let person = names.actors.get(&actor).is_some_and(|(_, pod, _)| pod.is_empty());
+                return (person && request.is_write()).then_some(What::Acted);
+            }
+            let mut body = match &**request {
+                KubeRequest::Patch { patch, .. } => patch.to_json(),
+                KubeRequest::Create(o) | KubeRequest::Update(o, _) => arc_api::json::to_json(o),
+                _ => Value::Null,
+            };
+            open_config(&mut body);
+            names.rename_all(&mut body);
+            let code = match (refused, *verb) {
+                (Some((reason, _)), _) => reason.code(),
+                (None, "create") => 201,
+                (None, _) => 200,
+            };
+            Some(What::Kube(KubeCall {
+                verb: (*verb).into(),
+                kind: *kind,
+                sub: sub.unwrap_or_default().into(),
+                key: arc_api::meta::Key::new(key.namespace.clone(), names.rename(&key.name)),
+                code,
+                reason: refused.as_ref().map_or(Str::default(), |(r, _)| format_smolstr!("{r:?}")),
+                body,
+                changed: if *verb == "delete" { refused.is_none() } else { *changed },
+            }))
+        }
+        trace::What::Service { op, request, status, .. } if who != Who::Other => {
+            let (about, detail) = about(request, names);
+            Some(What::Service(ServiceCall { op: (*op).into(), status: *status, about, detail }))
+        }
+        trace::What::ServiceEvent(event) => match &**event {
+            ServiceEvent::RunnerRegistered { runner, name, .. } => {
+                Some(What::Registered { id: runner.0, name: names.rename(name) })
+            }
+            ServiceEvent::ScaleSetCreated { scale_set, name } => {
+                Some(What::ScaleSet { id: scale_set.0, name: name.clone() })
+            }
+            _ => None,
+        },
+        trace::What::ProcessStart { pod, container, .. } if !pod.is_empty() => {
+            Some(What::Start { pod: names.rename(pod), container: container.clone() })
+        }
+        trace::What::ProcessExit { code, .. } => {
+            let (_, pod, container) = names.actors.get(&actor).filter(|(_, pod, _)| !pod.is_empty())?;
+            Some(What::Exit { pod: names.rename(pod), container: container.clone(), code: i64::from(*code) })
+        }
+        trace::What::Operator { did, .. } => did.strip_prefix("phase:").map(|p| What::Phase(p.trim().into())),
+        _ => None,
+    }
+}
+
+fn about(op: &Op, names: &Names) -> (About, Str) {
+    let none = Str::default;
+    match op {
+        Op::GetScaleSet { name, .. } | Op::CreateScaleSet { name, .. } => (About::Set(name.clone()), none()),
+        Op::UpdateScaleSet { id, group, name } => {
+            let group = group.map_or(String::new(), |g| format!(" group {g}"));
+            let name = name.as_ref().map_or(String::new(), |n| format!(" name {n}"));
+            (About::SetId(id.0), format!("{name}{group}").trim().into())
+        }
+        Op::GetMessage { id, last, capacity } => {
+            let capacity = capacity.map_or_else(|| "none".into(), |c| c.to_string());
+            (About::SetId(id.0), format_smolstr!("after {last} capacity {capacity}"))
+        }
+        Op::DeleteMessage { id, message } => (About::SetId(id.0), format_smolstr!("message {message}")),
+        Op::AcquireJobs { id, requests } => {
+            let ids = requests.as_ref().map_or_else(|| "null".into(), |ids| ids.len().to_string());
+            (About::SetId(id.0), format_smolstr!("{ids} offers"))
+        }
+        Op::GenerateJitConfig { name, .. } | Op::GetRunnerByName(name) => (About::Runner(names.rename(name)), none()),
+        Op::GetRunner(id) | Op::RemoveRunner(id) => (About::RunnerId(id.0), none()),
+        Op::GetRunnerGroup { name } => (About::Nothing, name.clone()),
+        Op::GetScaleSetById(id)
+        | Op::DeleteScaleSet(id)
+        | Op::GetAcquirableJobs(id)
+        | Op::CreateSession { id, .. }
+        | Op::RefreshSession { id, .. }
+        | Op::DeleteSession { id, .. } => (About::SetId(id.0), none()),
+        Op::AccessToken
+        | Op::RegistrationToken { .. }
+        | Op::RunnerRegistration { .. }
+        | Op::RunnerConnect { .. }
+        | Op::RunnerPoll
+        | Op::RunnerRenew
+        | Op::RunnerComplete(_)
+        | Op::RunnerDisconnect => (About::Nothing, none()),
+    }
+}
+
+/// A listener's configuration is JSON in a secret: recordings show it opened.
+fn open_config(body: &mut Value) {
+    if let Some(config) = body.pointer_mut("/data/config.json")
+        && let Some(inner) = config.as_str().and_then(|text| arc_api::wire::decode(text).ok())
+        && let Ok(inner) = serde_json::from_slice(&inner)
+    {
+        *config = inner;
+    }
+}
+
+impl Names {
+    /// Remembers a suffix that the server chose, so that it is written as recordings write it.
+    fn learn(&mut self, object: &Object, name: &str) {
+        let Some(base) = object.meta().generate_name.as_ref() else { return };
+        if let Some(suffix) = name.strip_prefix(base.as_str()).filter(|s| !s.is_empty()) {
+            let next = self.suffixes.len() as u32 + 1;
+            self.suffixes.entry(suffix.into()).or_insert(next);
+        }
+    }
+
+    /// A name with its generated parts numbered.
+    fn rename(&self, name: &str) -> Str {
+        if !name.split('-').any(|part| self.suffixes.contains_key(part)) {
+            return name.into();
+        }
+        let parts: Vec<String> = name
+            .split('-')
+            .map(|part| self.suffixes.get(part).map_or_else(|| part.to_owned(), |n| format!("<suffix-{n}>")))
+            .collect();
+        parts.join("-").into()
+    }
+
+    fn rename_all(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                let renamed = self.rename(text);
+                if renamed != *text {
+                    *text = renamed.into();
+                }
+            }
+            Value::Array(list) => list.iter_mut().for_each(|v| self.rename_all(v)),
+            Value::Object(map) => map.values_mut().for_each(|v| self.rename_all(v)),
+            _ => {}
+        }
+    }
+}

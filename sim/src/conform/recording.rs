@@ -1,0 +1,199 @@
+//! Reads recordings: JSON, one line per call, event or mark. A line that is none of ours is an error with its place.
+//!
+//! Reads what histories are made of and skips the rest. Never guesses.
+
+use arc_api::meta::Key;
+use arc_api::{Duration, Kind, Str, Time, format_smolstr};
+use serde_json::Value;
+
+use super::event::{About, Event, KubeCall, ServiceCall, What, Who};
+use crate::scenario::{Problem, Rejected};
+
+/// A recording as events.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// File as given.
+    pub file: String,
+    /// Events in order.
+    pub events: Vec<Event>,
+    /// When it ends.
+    pub ends_at: Time,
+}
+
+/// Reads a recording.
+///
+/// # Errors
+/// The first lines that cannot be read, with their places.
+pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
+    let mut events = Vec::new();
+    let mut problems = Vec::new();
+    let (mut offset, mut ends_at) = (0, Time::ZERO);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let at = offset;
+        offset += line.len();
+        let body = line.trim_end();
+        if body.is_empty() {
+            continue;
+        }
+        match read_line(body, number as u32 + 1) {
+            Ok(Read::Event(event)) => {
+                ends_at = event.at;
+                events.push(event);
+            }
+            Ok(Read::Skip(time)) => ends_at = time,
+            Err((column, said, hint)) => {
+                let from = at + column.min(body.len().saturating_sub(1));
+                problems.push(Problem::new(from..at + body.len(), said).hint(hint));
+                if problems.len() == 10 {
+                    break;
+                }
+            }
+        }
+    }
+    if problems.is_empty() && events.is_empty() {
+        problems.push(Problem::new(0..0, "no line of a recording in this file").hint(WHAT));
+    }
+    if problems.is_empty() {
+        Ok(Recording { file: file.to_owned(), events, ends_at })
+    } else {
+        Err(Rejected::new(file, text, problems))
+    }
+}
+
+const WHAT: &str =
+    "a recording is JSON, one object per line, each with `t` and `actor`; its README says what stands in them";
+
+enum Read {
+    Event(Event),
+    Skip(Time),
+}
+
+type Refusal = (usize, String, &'static str);
+
+fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|e| (e.column().saturating_sub(1), format!("not JSON: {}", plain(&e)), "is the file cut off?"))?;
+    let missing = |key: &str| (0, format!("no `{key}` in this line"), WHAT);
+    let t = value["t"].as_f64().ok_or_else(|| missing("t"))?;
+    let at = Time::ZERO.after(Duration::from_micros((t.max(0.0) * 1e6).round() as u64));
+    let actor = value["actor"].as_str().ok_or_else(|| missing("actor"))?;
+    let who = match actor {
+        "manager" => Who::Manager,
+        "listener" => Who::Listener,
+        _ => Who::Other,
+    };
+    let what = if value["verb"] == "informers" {
+        None
+    } else if value.get("verb").is_some() {
+        let write = !matches!(value["verb"].as_str(), Some("get" | "list"));
+        match who {
+            Who::Other if matches!(actor, "helm" | "admin" | "script") && write => Some(What::Acted),
+            _ => kube(&value).map_err(missing)?.map(What::Kube),
+        }
+    } else if let Some(mark) = value["mark"].as_str() {
+        mark.strip_prefix("phase:").map(|p| What::Phase(p.trim().into()))
+    } else if value["op"] == "event" || actor == "kubelet" {
+        happened(&value)
+    } else if value.get("op").is_some() {
+        if who == Who::Other { None } else { service(&value).map(What::Service) }
+    } else if value.get("argv").is_some() || value.get("event").is_some() {
+        None
+    } else {
+        return Err((0, "neither a call, an event nor a mark".into(), WHAT));
+    };
+    Ok(match what {
+        Some(what) => Read::Event(Event { at, line, who, what }),
+        None => Read::Skip(at),
+    })
+}
+
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+fn text(value: &Value, key: &str) -> Str {
+    value[key].as_str().unwrap_or_default().into()
+}
+
+/// A call of the API; `None` for kinds that nobody here models.
+fn kube(value: &Value) -> Result<Option<KubeCall>, &'static str> {
+    let resource = value["resource"].as_str().ok_or("resource")?;
+    let Some(kind) = Kind::from_plural(resource) else { return Ok(None) };
+    let code = value["code"].as_u64().ok_or("code")?;
+    let body = value.get("request").cloned().unwrap_or(Value::Null);
+    let changed = match &value["changed"] {
+        // The log shows no change for deletions of kinds that answer with a Status.
+        _ if value["verb"] == "delete" => code < 300,
+        Value::Object(map) => !map.is_empty(),
+        Value::String(_) => true,
+        _ => code < 300,
+    };
+    Ok(Some(KubeCall {
+        verb: text(value, "verb"),
+        kind,
+        sub: text(value, "subresource"),
+        key: Key::new(text(value, "ns"), text(value, "name")),
+        code: code as u16,
+        reason: text(value, "reason"),
+        body,
+        changed,
+    }))
+}
+
+/// What the service and the kubelet told.
+fn happened(value: &Value) -> Option<What> {
+    let (pod, container) = (text(value, "pod"), text(value, "container"));
+    match value["event"].as_str()? {
+        "runner-registered" => Some(What::Registered { id: value["runnerId"].as_i64()?, name: text(value, "runner") }),
+        "scaleset-created" => Some(What::ScaleSet { id: value["id"].as_i64()?, name: text(value, "scaleSet") }),
+        "process-start" => Some(What::Start { pod, container }),
+        "runner-start" => Some(What::Start { pod, container: "runner".into() }),
+        "container-exit" => Some(What::Exit { pod, container, code: value["code"].as_i64()? }),
+        _ => None,
+    }
+}
+
+/// A call of manager or listener to the service; `None` for the beginning of a long poll.
+fn service(value: &Value) -> Option<ServiceCall> {
+    if value["phase"] == "start" {
+        return None;
+    }
+    let op = text(value, "op");
+    let path = value["path"].as_str().unwrap_or_default();
+    let query = |key: &str| {
+        let pairs = path.split_once('?').map_or("", |(_, q)| q).split('&');
+        pairs.filter_map(|p| p.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| Str::from(v))
+    };
+    let number_after = |part: &str| {
+        let rest = path.split_once(part)?.1;
+        rest.split(['/', '?']).next()?.parse::<i64>().ok()
+    };
+    let set = || number_after("/runnerscalesets/").map_or(About::Nothing, About::SetId);
+    let request = &value["request"];
+    let (about, detail): (About, Str) = match op.as_str() {
+        "E1" => (About::Set(query("name").unwrap_or_default()), Str::default()),
+        "E3" => (About::Set(text(request, "name")), Str::default()),
+        "E4" => {
+            let group = request["runnerGroupId"].as_i64().map_or(String::new(), |g| format!(" group {g}"));
+            let name = request["name"].as_str().map_or(String::new(), |n| format!(" name {n}"));
+            (set(), format!("{name}{group}").trim().into())
+        }
+        "E10" => {
+            let last = value["lastMessageId"].as_i64().unwrap_or(0);
+            let capacity = value["capacity"].as_i64().map_or_else(|| "none".into(), |c| c.to_string());
+            (set(), format_smolstr!("after {last} capacity {capacity}"))
+        }
+        "E11" => (set(), number_after("/messages/").map_or(Str::default(), |m| format_smolstr!("message {m}"))),
+        "E12" => {
+            let ids = request.as_array().map_or_else(|| "null".into(), |ids| ids.len().to_string());
+            (set(), format_smolstr!("{ids} offers"))
+        }
+        "E14" => (About::Runner(text(request, "name")), Str::default()),
+        "E16" => (About::Runner(query("agentName").unwrap_or_default()), Str::default()),
+        "E15" | "E17" => (number_after("/agents/").map_or(About::Nothing, About::RunnerId), Str::default()),
+        "E6" => (About::Nothing, query("groupName").unwrap_or_default()),
+        _ => (set(), Str::default()),
+    };
+    Some(ServiceCall { op, status: value["status"].as_u64().unwrap_or(0) as u16, about, detail })
+}

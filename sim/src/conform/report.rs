@@ -1,0 +1,136 @@
+//! Tells what a comparison found: a line per object, and both histories side by side where they part. Never compares.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::compare::{Difference, How};
+use super::fold::RULES;
+use super::history::{Id, Step};
+use super::matching::{Pair, pairs};
+use super::steer::Best;
+
+/// Most steps of a history that are shown before and after the difference.
+const AROUND: usize = 5;
+
+/// A comparison for people.
+pub fn text(best: &Best, verbose: bool) -> String {
+    let mut out = String::new();
+    let pairs = pairs(&best.recorded, &best.simulated);
+    for pair in &pairs {
+        match pair.difference() {
+            None if verbose => writeln!(out, "  equal    {}  {} steps", name(pair.id), pair.recorded.len()),
+            None => Ok(()),
+            Some(difference) => write_difference(&mut out, best, pair, &difference),
+        }
+        .unwrap_or(());
+    }
+    let folded: Vec<String> =
+        RULES.iter().zip(best.folded).filter(|(_, n)| *n > 0).map(|(r, n)| format!("{} {n}", r.name)).collect();
+    let score = best.score;
+    writeln!(
+        out,
+        "{}: {} of {} objects equal; seed {} of {} tried; folded: {}",
+        best.release,
+        score.objects - score.unequal,
+        score.objects,
+        best.seed,
+        best.tried,
+        if folded.is_empty() { "nothing".into() } else { folded.join(", ") }
+    )
+    .unwrap_or(());
+    out
+}
+
+/// A comparison for programs.
+pub fn json(best: &Best, file: &str) -> Value {
+    let pairs = pairs(&best.recorded, &best.simulated);
+    let objects: Vec<Value> = pairs
+        .iter()
+        .map(|pair| {
+            let mut object =
+                json!({ "object": name(pair.id), "recorded": pair.recorded.len(), "simulated": pair.simulated.len() });
+            if let Some(d) = pair.difference() {
+                object["difference"] = json!({
+                    "how": if d.how == How::Wait { "wait" } else { "step" },
+                    "recorded": d.recorded.map(|n| step_json(&pair.recorded[n])),
+                    "simulated": d.simulated.map(|n| step_json(&pair.simulated[n])),
+                });
+            }
+            object
+        })
+        .collect();
+    json!({
+        "v": 1, "type": "conform", "recording": file, "release": best.release.to_string(), "seed": best.seed, "tried": best.tried,
+        "compared": best.score.objects, "equal": best.score.objects - best.score.unequal, "objects": objects,
+    })
+}
+
+fn step_json(step: &Step) -> Value {
+    json!({ "at_us": step.at.0, "line": step.line, "waited_us": step.waited.as_micros() as u64, "said": said(step) })
+}
+
+/// What a history is about, for people.
+pub fn name(id: &Id) -> String {
+    match id.subject {
+        super::history::Subject::Object(kind) => format!("{} {}", kind.as_str(), id.name),
+        other if id.name.is_empty() => format!("{}, credentials", other.as_str()),
+        other => format!("{} · {}", id.name, other.as_str()),
+    }
+}
+
+fn write_difference(out: &mut String, best: &Best, pair: &Pair<'_>, d: &Difference) -> std::fmt::Result {
+    writeln!(out, "  DIFFERS  {} on {}", name(pair.id), best.release)?;
+    writeln!(out, "    {:<76} | simulated", "recorded")?;
+    let lane = |steps: &[Step]| steps.iter().filter(|s| s.who == d.who).cloned().collect::<Vec<_>>();
+    let (left, right) = (lane(pair.recorded), lane(pair.simulated));
+    let before = |n: Option<usize>, all: &[Step], lane: &[Step]| {
+        n.map_or(lane.len(), |n| all[..n].iter().filter(|s| s.who == d.who).count())
+    };
+    let at = before(d.recorded, pair.recorded, &left).min(before(d.simulated, pair.simulated, &right));
+    let from = at.saturating_sub(AROUND);
+    let to = (at + AROUND + 1).min(left.len().max(right.len()));
+    for n in from..to {
+        let mark = match n == at {
+            true if d.how == How::Wait => "wait",
+            true => "HERE",
+            false => "",
+        };
+        let (l, r) = (left.get(n), right.get(n));
+        writeln!(out, "{mark:>4}{:<76} | {}", cell(l), cell(r))?;
+        if n == at
+            && let (Some(l), Some(r)) = (l, r)
+        {
+            for (path, value) in l.fields.iter().filter(|f| !r.fields.contains(f)) {
+                writeln!(out, "        only recorded:  {path} = {value}")?;
+            }
+            for (path, value) in r.fields.iter().filter(|f| !l.fields.contains(f)) {
+                writeln!(out, "        only simulated: {path} = {value}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cell(step: Option<&Step>) -> String {
+    let Some(step) = step else { return "-".into() };
+    let text =
+        format!("{:>8.1} (+{:.1}) {} [{}]", step.at.0 as f64 / 1e6, step.waited.as_secs_f64(), said(step), step.line);
+    if text.chars().count() > 76 { text.chars().take(75).chain(['…']).collect() } else { text }
+}
+
+/// A step in one line.
+pub fn said(step: &Step) -> String {
+    let mut out = format!("{} {}", step.verb, step.code);
+    if !step.reason.is_empty() {
+        write!(out, " {}", step.reason).unwrap_or(());
+    }
+    if step.is_ok() && !step.changed {
+        out.push_str(" (no change)");
+    }
+    for (path, value) in step.fields.iter().take(6) {
+        let short = path.rsplit('.').next().unwrap_or(path);
+        write!(out, " {}{}{value}", short, if short.is_empty() { "" } else { "=" }).unwrap_or(());
+    }
+    out
+}

@@ -1,0 +1,111 @@
+//! Looks for the schedule of the simulator that explains a recording best. Deterministic; never changes a world's rules.
+
+use controller_core::Release;
+
+use super::compare::How;
+use super::fold::{RULES, fold};
+use super::history::{Histories, histories, waits};
+use super::matching::{Pair, pairs};
+use super::project;
+use super::recording::Recording;
+use crate::plan::Plan;
+use crate::scenario::Loaded;
+use crate::world::{self, RunOptions};
+
+/// What was looked for, and how hard.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    /// The first seed.
+    pub first: u64,
+    /// How many seeds are tried at most.
+    pub seeds: u64,
+}
+
+/// The best schedule for a recording.
+#[derive(Clone, Debug)]
+pub struct Best {
+    /// Release of both sides.
+    pub release: Release,
+    /// The recording's histories.
+    pub recorded: Histories,
+    /// The simulation's.
+    pub simulated: Histories,
+    /// The seed that explained most.
+    pub seed: u64,
+    /// How many schedules were tried.
+    pub tried: u64,
+    /// Objects that are equal, and all.
+    pub score: Score,
+    /// What the rules removed, on both sides together.
+    pub folded: [u32; RULES.len()],
+}
+
+/// How well a schedule explains a recording: fewer unequal objects first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Score {
+    /// Objects that differ.
+    pub unequal: usize,
+    /// How far they differ.
+    pub distance: usize,
+    /// Objects compared.
+    pub objects: usize,
+}
+
+/// The histories of events, folded.
+pub fn normal(events: &[super::event::Event]) -> (Histories, [u32; RULES.len()]) {
+    let mut all = histories(events);
+    let mut removed = [0; RULES.len()];
+    let acted = std::mem::take(&mut all.acted);
+    for steps in all.of.values_mut() {
+        for (sum, n) in removed.iter_mut().zip(fold(steps)) {
+            *sum += n;
+        }
+        waits(steps, &acted);
+    }
+    all.acted = acted;
+    (all, removed)
+}
+
+/// The histories of one run.
+pub fn simulate(plan: &Plan) -> (Histories, [u32; RULES.len()]) {
+    let made = world::run(plan, &RunOptions { trace: true, stop_at_violation: false });
+    normal(&project::events(&made.trace))
+}
+
+/// How well one side explains the other.
+pub fn score(pairs: &[Pair<'_>]) -> Score {
+    let mut score = Score { objects: pairs.len(), ..Score::default() };
+    for pair in pairs {
+        if let Some(difference) = pair.difference() {
+            score.unequal += 1;
+            let far = super::compare::distance(pair.recorded, pair.simulated);
+            score.distance += if difference.how == How::Wait { far } else { far.max(2) };
+        }
+    }
+    score
+}
+
+/// Tries schedules until one explains everything, or the search is over.
+pub fn search(loaded: &Loaded, release: Release, recording: &Recording, search: Search) -> Option<Best> {
+    let (recorded, folded) = normal(&recording.events);
+    let mut best: Option<Best> = None;
+    for n in 0..search.seeds {
+        let seed = search.first + n;
+        let plan = loaded.plan(None, release, seed)?;
+        let (simulated, removed) = simulate(&plan);
+        let score = score(&pairs(&recorded, &simulated));
+        let tried = n + 1;
+        if best.as_ref().is_none_or(|b| score < b.score) {
+            let folded = std::array::from_fn(|i| folded[i] + removed[i]);
+            let recorded = recorded.clone();
+            best = Some(Best { release, recorded, simulated, seed, tried, score, folded });
+        }
+        if let Some(best) = &mut best {
+            best.tried = tried;
+            if best.score.unequal == 0 {
+                break;
+            }
+        }
+    }
+    best
+}
