@@ -80,8 +80,9 @@ enum Command {
     },
     /// List scenarios, and the words that scenario files are made of
     List {
-        /// Files or directories; default: `scenarios`
-        paths: Vec<PathBuf>,
+        /// What: scenarios, faults, workloads, operators, invariants, metrics, releases or switches; or files and directories of
+        /// scenarios; default: everything
+        what: Vec<PathBuf>,
     },
     /// Say what a fault, workload, operator action, invariant, metric, switch, quirk or release is
     Explain {
@@ -208,7 +209,7 @@ pub fn main_with(
         Command::Run(args) => run::run(&args, engine, &mut io),
         Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),
         Command::Check { paths } => check(&paths, &mut io),
-        Command::List { paths } => list::list(&paths, &mut io),
+        Command::List { what } => list::list(&what, &mut io),
         Command::Conform(args) => conform::conform(&args, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
         Command::Schema => {

@@ -260,7 +260,9 @@ fn runs_that_differ_are_located() {
 #[test]
 fn list_names_everything_that_files_are_made_of() {
     let dir = directory("list", &[("a.yaml", GOOD)]);
-    let output = arc_sim(&["list", dir.to_str().unwrap()], &no_engine);
+    let words = ["faults", "workloads", "operators", "invariants", "metrics", "releases", "switches"];
+    let all: Vec<&str> = ["list", dir.to_str().unwrap()].into_iter().chain(words).collect();
+    let output = arc_sim(&all, &no_engine);
     // Switches and metrics come and go with details; that they are listed is enough here.
     let text = shown(&output, &dir);
     let (words, rest) = text.split_once("metrics (").unwrap();
@@ -268,6 +270,11 @@ fn list_names_everything_that_files_are_made_of() {
     assert!(arc_sim::scenario::vocabulary::METRICS.iter().all(|m| rest.contains(m.id)));
     assert!(controller_core::Release::ALL.iter().all(|r| rest.contains(r.as_str())));
     snapshot!("list", words);
+    let few = arc_sim(&["list", "invariants"], &no_engine);
+    assert!(few.out.starts_with("invariants (") && !few.out.contains("faults ("), "{}", few.out);
+    let wrong = arc_sim(&["list", "invariant"], &no_engine);
+    assert_eq!((wrong.exit, wrong.out.as_str()), (Exit::Rejected, ""));
+    assert!(wrong.err.contains("`invariant` is no file and none of scenarios, faults"), "{}", wrong.err);
 }
 
 #[test]

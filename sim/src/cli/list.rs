@@ -1,7 +1,7 @@
 //! `arc-sim list`: scenarios, and the words that scenario files are made of. Never runs anything.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use controller_core::{Behaviour, Release};
 
@@ -13,9 +13,22 @@ use crate::scenario::file::Pattern;
 use crate::scenario::shape::schema_of;
 use crate::scenario::vocabulary::{INVARIANTS, METRICS};
 
-pub(super) fn list(paths: &[PathBuf], io: &mut Io<'_>) -> Exit {
-    let default = [PathBuf::from("scenarios")];
-    let paths = if paths.is_empty() { &default[..] } else { paths };
+/// What can be asked for; a file or directory asks for the scenarios in it.
+const SECTIONS: [&str; 8] =
+    ["scenarios", "faults", "workloads", "operators", "invariants", "metrics", "releases", "switches"];
+
+pub(super) fn list(what: &[PathBuf], io: &mut Io<'_>) -> Exit {
+    let is_word = |path: &PathBuf| path.to_str().is_some_and(|p| SECTIONS.contains(&p));
+    let (words_asked, mut paths): (Vec<PathBuf>, Vec<PathBuf>) = what.iter().cloned().partition(is_word);
+    if let Some(neither) = paths.iter().find(|p| !p.exists()) {
+        io.say(&format!("error: `{}` is no file and none of {}\n", neither.display(), SECTIONS.join(", ")));
+        return Exit::Rejected;
+    }
+    let by_default = PathBuf::from("scenarios");
+    let wanted = |section: &str| what.is_empty() || words_asked.iter().any(|w| w.as_os_str() == section);
+    if paths.is_empty() && wanted("scenarios") && by_default.exists() {
+        paths.push(by_default);
+    }
     let mut exit = Exit::Fine;
     let style = io.style;
     let mut out = String::new();
@@ -28,21 +41,32 @@ pub(super) fn list(paths: &[PathBuf], io: &mut Io<'_>) -> Exit {
         }
         out.push('\n');
     };
-    if paths != default || Path::new("scenarios").exists() {
-        let found = files::load(paths, io);
+    if !paths.is_empty() {
+        let found = files::load(&paths, io);
         exit = found.exit;
         let about = |l: &crate::scenario::Loaded| format!("{} — {}", l.release(), l.scenario.why);
         section("scenarios", found.loaded.iter().map(|l| (l.scenario.name.to_string(), about(l))).collect());
     }
-    section("faults", words(&schema_of::<Fault>(), Fault::IDS));
-    let patterns: Vec<&str> = Pattern::ALL.iter().map(|p| p.as_str()).collect();
-    section("workloads", words(&schema_of::<Pattern>(), &patterns));
-    section("operator actions", words(&schema_of::<Operator>(), Operator::IDS));
-    section("invariants", INVARIANTS.iter().map(|i| (i.id.to_owned(), i.promise.to_owned())).collect());
-    section("metrics", METRICS.iter().map(|m| (m.id.to_owned(), m.doc.to_owned())).collect());
-    section("releases", Release::ALL.iter().map(|r| (r.as_str().to_owned(), date(*r))).collect());
     let first = |doc: &str| doc.trim().lines().next().unwrap_or("").trim().to_owned();
-    section("switches", Behaviour::SWITCHES.iter().map(|s| (s.name.to_owned(), first(s.doc))).collect());
+    for name in SECTIONS.into_iter().filter(|s| wanted(s)) {
+        match name {
+            "faults" => section(name, words(&schema_of::<Fault>(), Fault::IDS)),
+            "workloads" => {
+                let patterns: Vec<&str> = Pattern::ALL.iter().map(|p| p.as_str()).collect();
+                section(name, words(&schema_of::<Pattern>(), &patterns));
+            }
+            "operators" => section(name, words(&schema_of::<Operator>(), Operator::IDS)),
+            "invariants" => {
+                section(name, INVARIANTS.iter().map(|i| (i.id.to_owned(), i.promise.to_owned())).collect());
+            }
+            "metrics" => section(name, METRICS.iter().map(|m| (m.id.to_owned(), m.doc.to_owned())).collect()),
+            "releases" => section(name, Release::ALL.iter().map(|r| (r.as_str().to_owned(), date(*r))).collect()),
+            "switches" => {
+                section(name, Behaviour::SWITCHES.iter().map(|s| (s.name.to_owned(), first(s.doc))).collect());
+            }
+            _ => {}
+        }
+    }
     io.print(out.trim_end());
     io.print("\n");
     exit
