@@ -6,6 +6,7 @@
 //! the schedule that explains most. Never changes what a world does.
 
 pub mod compare;
+pub mod cut;
 pub mod event;
 pub mod fold;
 pub mod history;

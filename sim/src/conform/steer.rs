@@ -3,6 +3,7 @@
 use controller_core::Release;
 
 use super::compare::How;
+use super::cut::cut;
 use super::fold::{RULES, fold};
 use super::history::{Histories, histories, waits};
 use super::matching::{Pair, pairs};
@@ -66,10 +67,12 @@ pub fn normal(events: &[super::event::Event]) -> (Histories, [u32; RULES.len()])
     (all, removed)
 }
 
-/// The histories of one run.
-pub fn simulate(plan: &Plan) -> (Histories, [u32; RULES.len()]) {
+/// The histories of one run, for as long as the recording lasts.
+pub fn simulate(plan: &Plan, recorded: &[super::event::Event]) -> (Histories, [u32; RULES.len()]) {
     let made = world::run(plan, &RunOptions { trace: true, stop_at_violation: false });
-    normal(&project::events(&made.trace))
+    let mut events = project::events(&made.trace);
+    cut(&mut events, recorded);
+    normal(&events)
 }
 
 /// How well one side explains the other.
@@ -92,7 +95,7 @@ pub fn search(loaded: &Loaded, release: Release, recording: &Recording, search: 
     for n in 0..search.seeds {
         let seed = search.first + n;
         let plan = loaded.plan(None, release, seed)?;
-        let (simulated, removed) = simulate(&plan);
+        let (simulated, removed) = simulate(&plan, &recording.events);
         let score = score(&pairs(&recorded, &simulated));
         let tried = n + 1;
         if best.as_ref().is_none_or(|b| score < b.score) {
