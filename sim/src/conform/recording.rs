@@ -87,7 +87,9 @@ fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
     } else if value.get("verb").is_some() {
         let write = !matches!(value["verb"].as_str(), Some("get" | "list"));
         match who {
-            Who::Other if matches!(actor, "helm" | "admin" | "script") && write => Some(What::Acted),
+            Who::Other if (matches!(actor, "helm" | "admin") || actor.starts_with("script")) && write => {
+                Some(What::Acted)
+            }
             _ => kube(&value).map_err(missing)?.map(What::Kube),
         }
     } else if let Some(mark) = value["mark"].as_str() {
