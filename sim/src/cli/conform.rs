@@ -25,6 +25,9 @@ pub(super) struct ConformArgs {
     /// Tell of objects that are equal, too
     #[arg(long)]
     all: bool,
+    /// Print whole histories, both sides, of what has this in its name
+    #[arg(long, value_name = "NAME")]
+    show: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -70,7 +73,7 @@ fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &m
     if args.json {
         io.print(&format!("{}\n", report::json(&best, &shown)));
     } else {
-        io.print(&report::text(&best, args.all));
+        io.print(&report::text(&best, args.all, args.show.as_deref()));
     }
     if best.score.unequal == 0 { Exit::Fine } else { Exit::Failed }
 }

@@ -61,6 +61,7 @@ fn lane_difference(who: Who, recorded: &[Step], simulated: &[Step]) -> Option<Di
         let (l, r) = (left.next(), right.next());
         let how = match (l, r) {
             (None, None) => return None,
+            (Some((_, s)), None) | (None, Some((_, s))) if s.last => return None,
             (Some((_, a)), Some((_, b))) if a.same(b) && same_wait(a.waited, b.waited) => continue,
             (Some((_, a)), Some((_, b))) if a.same(b) => How::Wait,
             _ => How::Step,

@@ -67,6 +67,8 @@ pub enum What {
     },
     /// People begin something new.
     Phase(Str),
+    /// Whoever drove the recording said what comes next.
+    Mark(Str),
     /// People or Helm wrote something: what follows is measured from here.
     Acted,
 }

@@ -62,6 +62,8 @@ pub struct Step {
     pub changed: bool,
     /// What it said.
     pub fields: Fields,
+    /// So near the end of the recording that the other side may be cut before it.
+    pub last: bool,
 }
 
 impl Step {
@@ -103,6 +105,7 @@ pub fn histories(events: &[Event]) -> Histories {
                 all.acted.push(event.at);
                 continue;
             }
+            What::Mark(_) => continue,
             What::Registered { id, name } => {
                 runners.insert(*id, name.clone());
                 continue;
@@ -164,6 +167,7 @@ pub fn histories(events: &[Event]) -> Histories {
             reason,
             changed,
             fields,
+            last: false,
         });
     }
     all

@@ -16,6 +16,8 @@ pub struct Recording {
     pub file: String,
     /// Events in order.
     pub events: Vec<Event>,
+    /// When each of Helm's commands began to write what matters: definitions and namespaces take Helm seconds of its own.
+    pub commands: Vec<Time>,
     /// When it ends.
     pub ends_at: Time,
 }
@@ -28,6 +30,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
     let mut events = Vec::new();
     let mut problems = Vec::new();
     let (mut offset, mut ends_at) = (0, Time::ZERO);
+    let (mut commands, mut begun) = (Vec::new(), false);
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let at = offset;
         offset += line.len();
@@ -41,6 +44,14 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
                 events.push(event);
             }
             Ok(Read::Skip(time)) => ends_at = time,
+            Ok(Read::Command(time)) => (ends_at, begun) = (time, true),
+            Ok(Read::Helm(event)) => {
+                ends_at = event.at;
+                if std::mem::take(&mut begun) {
+                    commands.push(event.at);
+                }
+                events.push(event);
+            }
             Err((column, said, hint)) => {
                 let from = at + column.min(body.len().saturating_sub(1));
                 problems.push(Problem::new(from..at + body.len(), said).hint(hint));
@@ -54,7 +65,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
         problems.push(Problem::new(0..0, "no line of a recording in this file").hint(WHAT));
     }
     if problems.is_empty() {
-        Ok(Recording { file: file.to_owned(), events, ends_at })
+        Ok(Recording { file: file.to_owned(), events, commands, ends_at })
     } else {
         Err(Rejected::new(file, text, problems))
     }
@@ -65,6 +76,10 @@ const WHAT: &str =
 
 enum Read {
     Event(Event),
+    /// A write of Helm's that is not of definitions or namespaces.
+    Helm(Event),
+    /// Helm is called.
+    Command(Time),
     Skip(Time),
 }
 
@@ -93,7 +108,11 @@ fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
             _ => kube(&value).map_err(missing)?.map(What::Kube),
         }
     } else if let Some(mark) = value["mark"].as_str() {
-        mark.strip_prefix("phase:").map(|p| What::Phase(p.trim().into()))
+        match mark.strip_prefix("phase:") {
+            Some(phase) => Some(What::Phase(phase.trim().into())),
+            None if mark.starts_with("state") || mark.contains('\n') => None,
+            None => Some(What::Mark(mark.into())),
+        }
     } else if value["op"] == "event" || actor == "kubelet" {
         happened(&value)
     } else if value.get("op").is_some() {
@@ -103,8 +122,11 @@ fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
     } else {
         return Err((0, "neither a call, an event nor a mark".into(), WHAT));
     };
+    let prepares = matches!(value["resource"].as_str(), Some("customresourcedefinitions" | "namespaces"));
     Ok(match what {
+        Some(what) if actor == "helm" && !prepares => Read::Helm(Event { at, line, who, what }),
         Some(what) => Read::Event(Event { at, line, who, what }),
+        None if value["argv"][0] == "helm" => Read::Command(at),
         None => Read::Skip(at),
     })
 }

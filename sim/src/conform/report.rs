@@ -14,10 +14,13 @@ use super::steer::Best;
 const AROUND: usize = 5;
 
 /// A comparison for people.
-pub fn text(best: &Best, verbose: bool) -> String {
+pub fn text(best: &Best, verbose: bool, show: Option<&str>) -> String {
     let mut out = String::new();
     let pairs = pairs(&best.recorded, &best.simulated);
     for pair in &pairs {
+        if show.is_some_and(|part| name(pair.id).contains(part)) {
+            write_whole(&mut out, pair).unwrap_or(());
+        }
         match pair.difference() {
             None if verbose => writeln!(out, "  equal    {}  {} steps", name(pair.id), pair.recorded.len()),
             None => Ok(()),
@@ -108,6 +111,14 @@ fn write_difference(out: &mut String, best: &Best, pair: &Pair<'_>, d: &Differen
                 writeln!(out, "        only simulated: {path} = {value}")?;
             }
         }
+    }
+    Ok(())
+}
+
+fn write_whole(out: &mut String, pair: &Pair<'_>) -> std::fmt::Result {
+    writeln!(out, "  {}\n    {:<76} | simulated", name(pair.id), "recorded")?;
+    for n in 0..pair.recorded.len().max(pair.simulated.len()) {
+        writeln!(out, "    {:<76} | {}", cell(pair.recorded.get(n)), cell(pair.simulated.get(n)))?;
     }
     Ok(())
 }

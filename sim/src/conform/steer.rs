@@ -1,5 +1,6 @@
 //! Looks for the schedule of the simulator that explains a recording best. Deterministic; never changes a world's rules.
 
+use arc_api::{Duration, Time};
 use controller_core::Release;
 
 use super::compare::How;
@@ -52,8 +53,11 @@ pub struct Score {
     pub objects: usize,
 }
 
-/// The histories of events, folded.
-pub fn normal(events: &[super::event::Event]) -> (Histories, [u32; RULES.len()]) {
+/// A recording stops while its world goes on: what happens so shortly before its end may not be in it, or only in it.
+const END: Duration = Duration::from_millis(800);
+
+/// The histories of events until the end of a recording, folded.
+pub fn normal(events: &[super::event::Event], ends_at: Time) -> (Histories, [u32; RULES.len()]) {
     let mut all = histories(events);
     let mut removed = [0; RULES.len()];
     let acted = std::mem::take(&mut all.acted);
@@ -62,17 +66,18 @@ pub fn normal(events: &[super::event::Event]) -> (Histories, [u32; RULES.len()])
             *sum += n;
         }
         waits(steps, &acted);
+        steps.iter_mut().for_each(|s| s.last = s.at.after(END) > ends_at);
     }
     all.acted = acted;
     (all, removed)
 }
 
 /// The histories of one run, for as long as the recording lasts.
-pub fn simulate(plan: &Plan, recorded: &[super::event::Event]) -> (Histories, [u32; RULES.len()]) {
+pub fn simulate(plan: &Plan, recording: &Recording, ends_at: Time) -> (Histories, [u32; RULES.len()]) {
     let made = world::run(plan, &RunOptions { trace: true, stop_at_violation: false });
     let mut events = project::events(&made.trace);
-    cut(&mut events, recorded);
-    normal(&events)
+    cut(&mut events, &recording.events);
+    normal(&events, ends_at)
 }
 
 /// How well one side explains the other.
@@ -90,12 +95,15 @@ pub fn score(pairs: &[Pair<'_>]) -> Score {
 
 /// Tries schedules until one explains everything, or the search is over.
 pub fn search(loaded: &Loaded, release: Release, recording: &Recording, search: Search) -> Option<Best> {
-    let (recorded, folded) = normal(&recording.events);
+    let (recorded, folded) = normal(&recording.events, recording.ends_at);
     let mut best: Option<Best> = None;
-    for n in 0..search.seeds {
-        let seed = search.first + n;
-        let plan = loaded.plan(None, release, seed)?;
-        let (simulated, removed) = simulate(&plan, &recording.events);
+    for n in 0..2 * search.seeds {
+        let seed = search.first + n / 2;
+        let mut plan = loaded.plan(None, release, seed)?;
+        // People's acts are the recording's, or what the scenario makes of them: the better explanation counts.
+        let followed = n % 2 == 0 && super::clock::follow(&mut plan, recording);
+        let ends_at = if followed { recording.ends_at } else { Time::NEVER };
+        let (simulated, removed) = simulate(&plan, recording, ends_at);
         let score = score(&pairs(&recorded, &simulated));
         let tried = n + 1;
         if best.as_ref().is_none_or(|b| score < b.score) {
