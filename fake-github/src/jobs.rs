@@ -350,6 +350,13 @@ impl GitHub {
         self.tidy();
     }
 
+    /// "Force cancel": the job is over at once, whether its runner answers or not.
+    pub fn force_cancel_job(&mut self, id: JobId, now: Time) {
+        self.advance(now);
+        self.complete(id, JobResult::Canceled, JobEnd::Cancelled, now);
+        self.tidy();
+    }
+
     fn ask_to_stop(&mut self, id: JobId, scale_set: ScaleSetId, runner: RunnerId, now: Time) {
         let until = now.after(self.profile_of(scale_set).cancel_timeout);
         let Some(job) = self.job_mut(id) else { return };

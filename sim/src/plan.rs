@@ -102,6 +102,9 @@ pub struct PlannedAction {
     /// How long a fault lasts; absent: until faults end (`run_for`).
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasts: Option<Dur>,
+    /// A fault ends when this planned action begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_with: Option<Str>,
     /// In which cluster; absent: in all that it fits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Str>,
@@ -121,7 +124,7 @@ pub enum When {
     Event(Box<Trigger>),
 }
 
-/// Something that happens: exactly one of `call`, `step`, `object`, `job`, `done`, narrowed by the rest.
+/// Something that happens: exactly one of `call`, `step`, `object`, `job`, `done`, `begun`, narrowed by the rest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trigger {
@@ -140,6 +143,9 @@ pub struct Trigger {
     /// The end of another planned action, by id (helm and kubectl commands end when they return).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<Str>,
+    /// The beginning of another planned action, by id or pattern: a mark, a job, a fault, a command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Glob>,
     /// Only by this component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
@@ -156,6 +162,13 @@ pub struct Trigger {
     /// Not before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Dur>,
+    /// Only from the beginning of this planned action on. A state (of objects, of jobs, an entry that
+    /// has begun) that holds then counts at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Str>,
+    /// As `at_latest`, counted from the beginning of `since`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<Dur>,
     /// At this time it is waited for no longer: the action begins, whatever `after` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_latest: Option<Dur>,
@@ -172,12 +185,15 @@ impl Default for Trigger {
             object: None,
             job: None,
             done: None,
+            begun: None,
             actor: None,
             name: None,
             occurrence: 1,
             every: false,
             point: Point::AfterReply,
             not_before: None,
+            since: None,
+            within: None,
             at_latest: None,
             after: None,
         }

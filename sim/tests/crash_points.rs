@@ -84,6 +84,7 @@ impl Blow {
                 id: format!("blow{i}").into(),
                 when: When::Event(Box::new(trigger)),
                 lasts: Some(Dur::micros(1)),
+                ends_with: None,
                 cluster: None,
                 what: Action::Fault(fault),
             });

@@ -163,6 +163,7 @@ fn an_additional_action_shifts_no_other() {
                 id: "extra".into(),
                 when: When::At(Dur::secs(100)),
                 lasts: None,
+                ends_with: None,
                 cluster: None,
                 what: Action::Mark("extra".into()),
             },

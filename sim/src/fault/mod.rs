@@ -105,6 +105,8 @@ struct Armed {
     action: u32,
     trigger: Arc<Trigger>,
     left: u32,
+    /// Whether it still waits for the action that it counts from.
+    asleep: bool,
 }
 
 /// All faults of a run.
@@ -114,6 +116,8 @@ pub struct Faults {
     armed: Vec<Armed>,
     /// Hits by action of the plan.
     hits: Vec<u32>,
+    /// Actions that have begun.
+    begun: Vec<u32>,
     seed: u64,
     on_roads: u32,
     calls_armed: u32,
@@ -132,15 +136,19 @@ impl Faults {
             .iter()
             .enumerate()
             .filter_map(|(n, a)| match &a.when {
-                When::Event(t) => {
-                    Some(Armed { action: n as u32, trigger: Arc::new((**t).clone()), left: t.occurrence.max(1) })
-                }
+                When::Event(t) => Some(Armed {
+                    action: n as u32,
+                    trigger: Arc::new((**t).clone()),
+                    left: t.occurrence.max(1),
+                    asleep: t.since.is_some(),
+                }),
                 When::At(_) => None,
             })
             .collect();
         Faults {
             active: Vec::new(),
             hits: vec![0; plan.actions.len()],
+            begun: Vec::new(),
             seed: plan.seed,
             on_roads: 0,
             calls_armed: armed.iter().filter(|a| a.trigger.call.is_some()).count() as u32,
@@ -238,7 +246,8 @@ impl Faults {
         let mut fired = Vec::new();
         for armed in &mut self.armed {
             let early = armed.trigger.not_before.is_some_and(|d| now < d.from_start());
-            if armed.left == 0 && !armed.trigger.every || early || !meets(&armed.trigger) {
+            let over = armed.left == 0 && !armed.trigger.every;
+            if over || armed.asleep || early || !meets(&armed.trigger) {
                 continue;
             }
             armed.left = armed.left.saturating_sub(1);
@@ -255,7 +264,31 @@ impl Faults {
     }
     /// Triggers that are still armed.
     pub fn armed(&self) -> impl Iterator<Item = (u32, &Arc<Trigger>)> {
-        self.armed.iter().filter(|a| a.left > 0 || a.trigger.every).map(|a| (a.action, &a.trigger))
+        self.armed.iter().filter(|a| !a.asleep && (a.left > 0 || a.trigger.every)).map(|a| (a.action, &a.trigger))
+    }
+    /// Notes that an action has begun.
+    pub fn note_begun(&mut self, action: u32) {
+        self.begun.push(action);
+    }
+    /// Whether an action of such an id has begun.
+    pub fn has_begun(&self, id: &plan::Glob, plan: &Plan) -> bool {
+        self.begun.iter().any(|n| id.matches(&plan.actions[*n as usize].id))
+    }
+    /// An action begins: the triggers that count from it wake up.
+    pub fn wake(&mut self, id: &str) -> Vec<(u32, Arc<Trigger>)> {
+        let meant = self.armed.iter_mut().filter(|a| a.asleep && a.trigger.since.as_deref() == Some(id));
+        meant
+            .map(|a| {
+                a.asleep = false;
+                (a.action, a.trigger.clone())
+            })
+            .collect()
+    }
+    /// A trigger's state holds when it wakes: whether that was what it waited for.
+    pub fn holds_at_once(&mut self, action: u32) -> bool {
+        let Some(armed) = self.armed.iter_mut().find(|a| a.action == action && a.left > 0) else { return false };
+        armed.left -= 1;
+        armed.left == 0
     }
 
     /// What the active faults make of a call: the first that does anything decides. The index is the action's.

@@ -52,6 +52,12 @@ actions! {
     ScaleController(ScaleController) = "scale_controller";
     /// Patches a status by hand.
     StatusReset(StatusReset) = "status_reset";
+    /// Cancels jobs at GitHub.
+    CancelJobs(CancelJobs) = "cancel_jobs";
+    /// `kubectl create` of any object.
+    Create(CreateObject) = "create";
+    /// `kubectl patch` of any object.
+    Edit(EditObject) = "edit";
 }
 
 fn is_false(b: &bool) -> bool {
@@ -279,6 +285,42 @@ params! {
         /// Merge patch of `status`; absent: `status` is emptied.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<Value>,
+    }
+}
+
+params! {
+    /// Cancels jobs at GitHub.
+    CancelJobs {
+        /// Jobs, by the ids of the entries that queued them (`w1.*`).
+        #[serde(default = "all_names")]
+        job: Glob,
+        /// Whether jobs that run are over at once, whatever their runners do ("force cancel").
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    }
+    /// `kubectl create` of any object.
+    CreateObject {
+        /// The object, as JSON: kind, metadata and the rest.
+        object: Value,
+        /// It is called after the newest EphemeralRunner of this scale set, in its namespace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        named_after_runner_of: Option<SetRef>,
+    }
+    /// `kubectl patch` of any object.
+    EditObject {
+        /// Kind or resource.
+        kind: Glob,
+        /// Names.
+        #[serde(default = "all_names")]
+        name: Glob,
+        /// Namespaces.
+        #[serde(default = "all_names")]
+        namespace: Glob,
+        /// Objects of one scale set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scale_set: Option<SetRef>,
+        /// Merge patch.
+        patch: Value,
     }
 }
 

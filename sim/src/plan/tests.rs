@@ -81,6 +81,7 @@ fn a_plan_reads_back_as_it_was_written() {
                     ..Default::default()
                 })),
                 lasts: Some(Dur::secs(90)),
+                ends_with: None,
                 cluster: None,
                 what: Action::Fault(Fault::GhSession(fault::GhSession {
                     mode: fault::SessionMode::Ghost,
@@ -93,6 +94,7 @@ fn a_plan_reads_back_as_it_was_written() {
                 id: "m: 1 #x".into(),
                 when: When::At(Dur::secs(5)),
                 lasts: None,
+                ends_with: None,
                 cluster: Some("prod".into()),
                 what: Action::Mark("phase: 2 # not a comment".into()),
             },

@@ -31,7 +31,7 @@ pub fn compile(scenario: &Scenario, variant: Option<&str>, release: Release, see
     let streams = Streams::new(seed).family("plan");
     let gaps = idle_gaps(scenario);
     let mut actions = Vec::new();
-    for entry in &scenario.marks {
+    for entry in scenario.marks.iter().filter(|e| e.head.is_for(release)) {
         expand(&entry.head, scenario.run_for, false, &mut actions, |_| match &entry.what {
             Say::Mark(text) => Action::Mark(text.clone()),
         });
@@ -39,11 +39,11 @@ pub fn compile(scenario: &Scenario, variant: Option<&str>, release: Release, see
     for workload in &scenario.workload {
         jobs(workload, scenario.run_for, &gaps, &streams, &world, &mut actions);
     }
-    for entry in &scenario.operators {
+    for entry in scenario.operators.iter().filter(|e| e.head.is_for(release)) {
         let operator = resolve_operator(&entry.what, release, &world);
         expand(&entry.head, scenario.run_for, false, &mut actions, |_| Action::Operator(operator.clone()));
     }
-    for entry in &scenario.faults {
+    for entry in scenario.faults.iter().filter(|e| e.head.is_for(release)) {
         let fault = resolve_fault(&entry.what, &world);
         expand(&entry.head, scenario.run_for, true, &mut actions, |_| Action::Fault(fault.clone()));
     }
@@ -132,6 +132,8 @@ fn resolve_operator(operator: &Operator, release: Release, world: &WorldSpec) ->
         Operator::Uninstall(p) => qualify_chart(&mut p.chart, world),
         Operator::Patch(p) => qualify(&mut p.scale_set, world),
         Operator::Delete(p) => qualify_option(&mut p.scale_set, world),
+        Operator::Edit(p) => qualify_option(&mut p.scale_set, world),
+        Operator::Create(p) => qualify_option(&mut p.named_after_runner_of, world),
         Operator::DeletePod(p) => qualify_option(&mut p.scale_set, world),
         Operator::RotateSecret(p) => qualify(&mut p.scale_set, world),
         Operator::DeleteSecret(p) => qualify(&mut p.scale_set, world),
@@ -140,7 +142,8 @@ fn resolve_operator(operator: &Operator, release: Release, world: &WorldSpec) ->
         | Operator::DeleteNamespace(_)
         | Operator::DrainNode(_)
         | Operator::ScaleController(_)
-        | Operator::StatusReset(_) => {}
+        | Operator::StatusReset(_)
+        | Operator::CancelJobs(_) => {}
     }
     operator
 }
@@ -163,6 +166,7 @@ fn expand(head: &Head, run_for: Dur, lasting: bool, out: &mut Vec<PlannedAction>
             id,
             when: when(head.when.as_ref(), first, offset),
             lasts: lasts.filter(|_| lasting),
+            ends_with: head.ends_with.clone().filter(|_| lasting),
             cluster: head.cluster.clone(),
             what: what(i),
         });
@@ -220,7 +224,14 @@ fn jobs(w: &Workload, run_for: Dur, gaps: &[Gap], streams: &Streams, world: &Wor
         for (suffix, at) in [("begins", first), ("ends", ends)] {
             let text = format_smolstr!("idle gap of {set} {suffix}");
             let id = format_smolstr!("{id}.{suffix}");
-            out.push(PlannedAction { id, when: When::At(at), lasts: None, cluster: None, what: Action::Mark(text) });
+            out.push(PlannedAction {
+                id,
+                when: When::At(at),
+                lasts: None,
+                ends_with: None,
+                cluster: None,
+                what: Action::Mark(text),
+            });
         }
         return;
     }
@@ -245,6 +256,7 @@ fn jobs(w: &Workload, run_for: Dur, gaps: &[Gap], streams: &Streams, world: &Wor
                 id: format_smolstr!("{id}.{number}"),
                 when: when(w.when.as_ref(), first, instant),
                 lasts: None,
+                ends_with: None,
                 cluster: None,
                 what: Action::Job(queue),
             });

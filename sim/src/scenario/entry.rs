@@ -5,10 +5,12 @@
 use std::borrow::Cow;
 
 use arc_api::Str;
+use controller_core::Release;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::{Map, Value, json};
 
+use super::ranges::{self, Releases};
 use crate::plan::{Dur, Fault, Operator, Trigger};
 
 /// When an entry takes place.
@@ -30,15 +32,30 @@ pub struct Head {
     /// When a fault ends, instead of `for`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Dur>,
+    /// A fault ends when the entry of this id begins, if not before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_with: Option<Str>,
     /// It is repeated in this interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Dur>,
     /// How often it takes place in all, with `every`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
+    /// Only on these releases, written as in `expect`: `0.12.0`, `0.9.0..=0.11.0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub releases: Option<Str>,
     /// In which cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Str>,
+}
+
+impl Head {
+    /// Whether the entry takes place on a release.
+    pub fn is_for(&self, release: Release) -> bool {
+        self.releases
+            .as_ref()
+            .is_none_or(|r| matches!(ranges::read(r), Ok(Releases::Listed(l)) if l.contains(&release)))
+    }
 }
 
 /// When, and what.
@@ -75,7 +92,7 @@ impl Vocabulary for Say {
     const NOUN: &'static str = "mark";
 }
 
-const HEAD: [&str; 8] = ["id", "at", "when", "for", "until", "every", "times", "cluster"];
+const HEAD: [&str; 10] = ["id", "at", "when", "for", "until", "ends_with", "every", "times", "releases", "cluster"];
 
 impl<'de, T: de::DeserializeOwned> Deserialize<'de> for Entry<T> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Entry<T>, D::Error> {

@@ -343,7 +343,7 @@ impl World {
     }
 }
 
-fn fill_meta(object: &serde_json::Value) -> serde_json::Value {
+pub(super) fn fill_meta(object: &serde_json::Value) -> serde_json::Value {
     let mut object = object.clone();
     let meta = &mut object["metadata"];
     for (key, value) in [

@@ -8,6 +8,7 @@ mod calls;
 mod faults;
 mod furniture;
 mod kube;
+mod kubectl;
 mod listener;
 mod observe;
 mod operators;

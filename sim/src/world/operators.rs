@@ -463,6 +463,12 @@ impl World {
                 }
                 vec![(site, tasks)]
             }
+            Operator::Create(c) => self.each(cluster, |w, site| w.create_tasks(site, c)),
+            Operator::Edit(e) => self.each(cluster, |w, site| w.edit_tasks(site, e)),
+            Operator::CancelJobs(c) => {
+                self.cancel_by_hand(c);
+                vec![(SiteId(0), Vec::new())]
+            }
             Operator::ScaleController(s) => self.each(cluster, |w, site| w.scale_tasks(site, s)),
             Operator::StatusReset(s) => self.each(cluster, |w, site| {
                 let api = w.site(site).cluster.api();

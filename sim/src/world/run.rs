@@ -174,6 +174,8 @@ impl World {
                 self.note(crate::trace::Actor(0), Digest::of(13).with(u64::from(n)), || What::Operator { id, did });
             }
         }
+        self.faults.note_begun(n);
+        self.begun_triggers(&action.id);
     }
 
     fn end_action(&mut self, n: u32) {

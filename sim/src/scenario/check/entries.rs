@@ -9,6 +9,7 @@ use crate::plan::{Actor, Dur, ObjectIs, Role, Trigger};
 use crate::scenario::diagnostic::suggestion;
 use crate::scenario::entry::Head;
 use crate::scenario::file::{Arrivals, Pattern, Workload};
+use crate::scenario::ranges::{self, Releases};
 use crate::scenario::source::Seg;
 
 impl Check<'_> {
@@ -96,10 +97,34 @@ impl Check<'_> {
                 );
             }
         }
+        if let Some(id) = &head.ends_with {
+            let known = self.entry_ids();
+            self.known(&here("ends_with"), "entry", id, known.iter().map(arc_api::Str::as_str));
+        }
+        if let Some(text) = &head.releases {
+            match ranges::read(text) {
+                Ok(Releases::Listed(_)) => {}
+                Ok(Releases::Others) => {
+                    self.at(&here("releases"), "`others` has no meaning here", "others than which?", "name releases");
+                }
+                Err((said, _)) => self.at(&here("releases"), said, "no releases", "write 0.12.0 or 0.9.0..=0.11.0"),
+            }
+        }
+        if !lasting && head.ends_with.is_some() {
+            self.at_key(&here("ends_with"), "only faults last", "has no end", "remove `ends_with`");
+        }
         if !lasting && head.lasts.is_some() {
             self.at_key(&here("for"), "only faults last", "has no length", "remove `for`");
         }
         self.repeats(head.every, head.times, at);
+    }
+    /// Ids of all entries of the file.
+    fn entry_ids(&self) -> Vec<arc_api::Str> {
+        let body = self.body;
+        let jobs = body.workload.iter().filter_map(|w| w.id.clone());
+        let marks = body.marks.iter().filter_map(|e| e.head.id.clone());
+        let faults = body.faults.iter().filter_map(|e| e.head.id.clone());
+        jobs.chain(marks).chain(faults).chain(body.operators.iter().filter_map(|e| e.head.id.clone())).collect()
     }
     fn repeats(&mut self, every: Option<Dur>, times: Option<u32>, at: &[Seg]) {
         let here = |key: &str| [at, &path![key]].concat();
@@ -151,11 +176,12 @@ impl Check<'_> {
             trigger.object.is_some(),
             trigger.job.is_some(),
             trigger.done.is_some(),
+            trigger.begun.is_some(),
         ];
         if stated.iter().filter(|s| **s).count() != 1 {
             self.at(
                 at,
-                "a trigger states exactly one of call, step, object, job, done",
+                "a trigger states exactly one of call, step, object, job, done, begun",
                 "which event?",
                 "keep one of them",
             );
@@ -219,6 +245,21 @@ impl Check<'_> {
             let mut ids = super::ids(self.body);
             ids.retain(|_, list| *list == "operators");
             self.known(&here("done"), "operator action", done, ids.keys().map(|id| id.as_str()));
+        }
+        let known = self.entry_ids();
+        if let Some(id) = trigger.begun.as_ref().filter(|g| !known.iter().any(|id| g.matches(id))) {
+            self.known(&here("begun"), "entry", &id.0, known.iter().map(arc_api::Str::as_str));
+        }
+        if let Some(id) = &trigger.since {
+            self.known(&here("since"), "entry", id, known.iter().map(arc_api::Str::as_str));
+        }
+        if trigger.within.is_some() && trigger.since.is_none() {
+            self.at_key(
+                &here("within"),
+                "`within` needs `since`",
+                "counted from what?",
+                "add `since`, or use `at_latest`",
+            );
         }
         if let Some(actor) = &trigger.actor {
             self.actor(&here("actor"), actor);

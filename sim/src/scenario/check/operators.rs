@@ -42,6 +42,15 @@ impl Check<'_> {
                 self.kind(&here("kind"), &p.kind.0);
                 self.optional_set(&here("scale_set"), p.scale_set.as_ref());
             }
+            Operator::Edit(p) => {
+                self.kind(&here("kind"), &p.kind.0);
+                self.optional_set(&here("scale_set"), p.scale_set.as_ref());
+            }
+            Operator::Create(p) => {
+                self.kind(&here("object"), p.object["kind"].as_str().unwrap_or(""));
+                self.optional_set(&here("named_after_runner_of"), p.named_after_runner_of.as_ref());
+            }
+            Operator::CancelJobs(_) => {}
             Operator::ForceFinalize(p) => self.kind(&here("kind"), &p.kind.0),
             Operator::StatusReset(p) => self.kind(&here("kind"), &p.kind.0),
             Operator::DeletePod(p) => self.optional_set(&here("scale_set"), p.scale_set.as_ref()),
