@@ -1,7 +1,8 @@
 //! The listener's `config.json`: what the controller writes into the config secret and the listener process reads. Never
 //! fetches anything.
 //!
-//! Source: arc-controllers.md §6.2, Q-CONFIG-FORMAT-ORPHAN; members and their order of a_basic/0.9.1 and a_basic/0.14.2.
+//! Source: arc-controllers.md §6.2, Q-CONFIG-FORMAT-ORPHAN; members and their order of a_basic/0.9.1, a_basic/0.11.0
+//! and a_basic/0.14.2.
 
 use arc_api::service::Credentials;
 use arc_api::{ScaleSetId, Str, format_smolstr};
@@ -66,6 +67,25 @@ impl ListenerConfig {
                 "metricsAddr": "",
                 "metricsEndpoint": "",
             }),
+            ConfigFormat::SnakeWithoutPrefix => json!({
+                "configure_url": self.configure_url,
+                "app_id": number(app_id),
+                "app_installation_id": number(installation),
+                "app_private_key": key,
+                "token": token,
+                "ephemeral_runner_set_namespace": self.ephemeral_runner_set_namespace,
+                "ephemeral_runner_set_name": self.ephemeral_runner_set_name,
+                "max_runners": self.max_runners,
+                "min_runners": self.min_runners,
+                "runner_scale_set_id": self.runner_scale_set_id,
+                "runner_scale_set_name": self.runner_scale_set_name,
+                "server_root_ca": self.server_root_ca,
+                "log_level": "debug",
+                "log_format": "text",
+                "metrics_addr": "",
+                "metrics_endpoint": "",
+                "metrics": self.metrics,
+            }),
             ConfigFormat::Snake => json!({
                 "configure_url": self.configure_url,
                 "vault_type": "",
@@ -99,8 +119,11 @@ impl ListenerConfig {
     pub fn from_json(text: &str, format: ConfigFormat) -> Result<ListenerConfig, Str> {
         let value: Value = serde_json::from_str(text)
             .map_err(|e| format_smolstr!("Failed to read config: failed to decode config: {e}"))?;
-        let camel = format == ConfigFormat::Camel;
-        let get = |old: &str, new: &str| &value[if camel { old } else { new }];
+        let get = |old: &str, new: &str| match format {
+            ConfigFormat::Camel => &value[old],
+            ConfigFormat::SnakeWithoutPrefix => &value[new.trim_start_matches("github_")],
+            ConfigFormat::Snake => &value[new],
+        };
         let words = |old, new| get(old, new).as_str().map(Str::from).unwrap_or_default();
         let number = |old, new| get(old, new).as_i64().unwrap_or_default();
         let id = |v: &Value| match v {
@@ -170,7 +193,7 @@ mod tests {
     fn each_generation_reads_what_it_wrote() {
         let app = Credentials::App { app_id: "12".into(), installation_id: "34".into(), private_key: "key".into() };
         for credentials in [Credentials::Pat("pat".into()), app] {
-            for format in [ConfigFormat::Camel, ConfigFormat::Snake] {
+            for format in [ConfigFormat::Camel, ConfigFormat::SnakeWithoutPrefix, ConfigFormat::Snake] {
                 let config = config(credentials.clone());
                 assert_eq!(ListenerConfig::from_json(&config.to_json(format), format), Ok(config));
             }
@@ -184,6 +207,18 @@ mod tests {
             ListenerConfig::from_json(&text, ConfigFormat::Camel),
             Err("Failed to read config: failed to validate config: GitHubConfigUrl is not provided".into())
         );
+    }
+
+    #[test]
+    fn the_images_of_0_11_0_and_0_12_0_find_no_credentials_in_each_others_config() {
+        for (wrote, reads) in [
+            (ConfigFormat::Snake, ConfigFormat::SnakeWithoutPrefix),
+            (ConfigFormat::SnakeWithoutPrefix, ConfigFormat::Snake),
+        ] {
+            let text = config(Credentials::Pat("pat".into())).to_json(wrote);
+            let why = ListenerConfig::from_json(&text, reads).expect_err("no credentials");
+            assert!(why.contains("no credentials provided: either a PAT"), "{why}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod conform;
 mod explain;
+mod fidelity;
 mod files;
 mod list;
 mod progress;
@@ -105,6 +106,18 @@ enum Command {
     },
     /// Hold the simulator against recordings of the real ARC, object by object
     Conform(conform::ConformArgs),
+    /// Say how much of all recordings the simulator does as the real ARC did
+    Fidelity {
+        /// Directory of recorded scenarios, with their recordings
+        #[arg(default_value = "scenarios/recorded")]
+        dir: PathBuf,
+        /// How many schedules are tried at most for each recording
+        #[arg(long, value_name = "N", default_value_t = 16)]
+        schedules: u64,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of scenario files
     Schema,
 }
@@ -211,6 +224,7 @@ pub fn main_with(
         Command::Check { paths } => check(&paths, &mut io),
         Command::List { what } => list::list(&what, &mut io),
         Command::Conform(args) => conform::conform(&args, &mut io),
+        Command::Fidelity { dir, schedules, json } => fidelity::fidelity(&dir, schedules, json, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
         Command::Schema => {
             io.print(&schema());

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod file;
 pub mod merge;
 pub mod ranges;
+pub mod recorded;
 pub mod shape;
 pub mod source;
 pub mod vocabulary;

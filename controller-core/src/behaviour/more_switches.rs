@@ -77,11 +77,13 @@ macro_rules! with_more_switches {
                 /// By themselves.
                 Compared = "compared",
             }
-            /// Keys of the listener's config.json (0.11.0).
+            /// Keys of the listener's config.json (0.11.0, 0.12.0).
             al_config_format: ConfigFormat {
                 /// camelCase (0.10.1 and older).
                 Camel = "camel",
-                /// snake_case (0.11.0 on).
+                /// snake_case, `token` and `app_id` without prefix (0.11.0).
+                SnakeWithoutPrefix = "snake-without-prefix",
+                /// snake_case, `github_token` and `github_app_id` (0.12.0 on).
                 Snake = "snake",
             }
             /// What the listener's container is called (#3167).

@@ -103,7 +103,13 @@ impl Behaviour {
             },
             al_set_gone: SetGone::Error,
             al_role_rules: RoleRules::HashLabel,
-            al_config_format: if r < V0_11_0 { ConfigFormat::Camel } else { ConfigFormat::Snake },
+            al_config_format: if r < V0_11_0 {
+                ConfigFormat::Camel
+            } else if r < V0_12_0 {
+                ConfigFormat::SnakeWithoutPrefix
+            } else {
+                ConfigFormat::Snake
+            },
             al_container: if r < V0_8_0 { ListenerContainer::Autoscaler } else { ListenerContainer::Listener },
             al_node_selector: if r < V0_14_0 { ListenerNodeSelector::None } else { ListenerNodeSelector::Linux },
             al_grace: if r < V0_8_2 { ListenerGrace::Default } else { ListenerGrace::Sixty },

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use controller_core::Release;
 
 use super::{Io, files};
-use crate::conform::{recording, report, steer};
+use crate::conform::{compact, recording, report, steer};
 use crate::exit::Exit;
 
 /// Arguments of `arc-sim conform`.
@@ -17,8 +17,8 @@ pub(super) struct ConformArgs {
     #[arg(required = true)]
     recordings: Vec<PathBuf>,
     /// How many schedules are tried at most for each recording
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    seeds: u64,
+    #[arg(long, alias = "seeds", value_name = "N", default_value_t = 64)]
+    schedules: u64,
     /// The first seed that is tried
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -28,6 +28,9 @@ pub(super) struct ConformArgs {
     /// Print whole histories, both sides, of what has this in its name
     #[arg(long, value_name = "NAME")]
     show: Option<String>,
+    /// Compare nothing, print the recordings in their compact form
+    #[arg(long, conflicts_with_all = ["all", "json"])]
+    compact: bool,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -61,6 +64,18 @@ fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &m
             return Exit::Rejected;
         }
     };
+    if args.compact {
+        return match compact::compact(&shown, &text) {
+            Ok(text) => {
+                io.print(&text);
+                Exit::Fine
+            }
+            Err(rejected) => {
+                io.say(&rejected.render(io.style.colour));
+                Exit::Rejected
+            }
+        };
+    }
     let recording = match recording::read(&shown, &text) {
         Ok(recording) => recording,
         Err(rejected) => {
@@ -68,7 +83,7 @@ fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &m
             return Exit::Rejected;
         }
     };
-    let search = steer::Search { first: args.seed, seeds: args.seeds.max(1) };
+    let search = steer::Search { first: args.seed, schedules: args.schedules.max(1) };
     let Some(best) = steer::search(loaded, release, &recording, search) else { return Exit::Bug };
     if args.json {
         io.print(&format!("{}\n", report::json(&best, &shown)));

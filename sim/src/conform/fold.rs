@@ -16,7 +16,13 @@ pub struct Rule {
 }
 
 /// All rules, in the order in which they are applied.
-pub const RULES: [Rule; 4] = [
+pub const RULES: [Rule; 5] = [
+    Rule {
+        name: "completion-order",
+        doc: "A write answered 404 within a tenth of a second before a DELETE that succeeded: lines stand in the order of \
+              completion, and only the DELETE can be why the object was gone. The write is put behind it; nothing is removed.",
+        apply: completion_order,
+    },
     Rule {
         name: "delete-again",
         doc: "A DELETE after the object's DELETE and before it is created again: a pass whose cache does not show the \
@@ -51,6 +57,25 @@ pub fn fold(steps: &mut Vec<Step>) -> [u32; RULES.len()] {
         removed[n] = (before - steps.len()) as u32;
     }
     removed
+}
+
+/// What recordings give of a time.
+const RESOLUTION: Duration = Duration::from_millis(100);
+
+fn completion_order(all: &mut Vec<Step>) {
+    let steps = all.as_mut_slice();
+    for n in 1..steps.len() {
+        let mut at = n;
+        while at > 0
+            && steps[at].verb == "delete"
+            && steps[at].is_ok()
+            && steps[at - 1].code == 404
+            && steps[at].at.since(steps[at - 1].at) <= RESOLUTION
+        {
+            steps.swap(at, at - 1);
+            at -= 1;
+        }
+    }
 }
 
 fn delete_again(steps: &mut Vec<Step>) {

@@ -3,12 +3,15 @@
 //! Both sides become [`event`]s ([`recording`] reads a file, [`project`] a kept trace), events become histories per object
 //! ([`history`], with names and bodies in the one form of [`normal`]), [`fold`] removes what no two runs of one program have in
 //! common, [`matching`] pairs the objects, [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people
-//! act when they acted in the recording, [`steer`] looks for the schedule that explains most. Never changes what a world does.
+//! act when they acted in the recording, [`steer`] looks for the schedule that explains most, [`fidelity`] counts over all
+//! recordings, [`compact`] makes test data of one. Never changes what a world does.
 
 pub mod clock;
+pub mod compact;
 pub mod compare;
 pub mod cut;
 pub mod event;
+pub mod fidelity;
 pub mod fold;
 pub mod history;
 pub mod matching;

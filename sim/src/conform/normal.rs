@@ -67,6 +67,11 @@ const OWN: [&str; 12] = [
     "metadata.deletionTimestamp",
 ];
 
+/// Whether a member of a body is never compared.
+pub fn is_own(path: &str) -> bool {
+    OWN.contains(&path)
+}
+
 /// What the server fills in before the audit log sees a body, so that nobody can tell who wrote it. Last part of the path, and
 /// the value if only that is a default. Custom resources have no defaults of this kind.
 const DEFAULTS: [(&str, &str); 16] = [
@@ -97,7 +102,7 @@ fn is_default(kind: Kind, path: &str, value: &str) -> bool {
 }
 
 fn walk(kind: Kind, patch: bool, path: String, value: &Value, out: &mut Fields) {
-    if OWN.contains(&path.as_str()) || (!patch && is_empty(value)) {
+    if is_own(&path) || (!patch && is_empty(value)) {
         return;
     }
     match (path.as_str(), value) {
@@ -150,6 +155,10 @@ fn leaf(path: &str, value: &Value) -> String {
     const JOBS: [&str; 4] = ["jobDisplayName", "jobRequestId", "workflowRunId", "jobId"];
     if JOBS.contains(&last) && !is_empty(value) {
         return "<job>".into();
+    }
+    // Numbers of registrations are given in the order in which runners happen to ask.
+    if last == "runnerId" && !is_empty(value) {
+        return "<runner>".into();
     }
     match value {
         Value::String(text) => role(text).to_string(),

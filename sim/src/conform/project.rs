@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arc_api::kube::KubeRequest;
 use arc_api::service::Op;
-use arc_api::{Object, Str, format_smolstr};
+use arc_api::{Kind, Object, Str, format_smolstr};
 use fake_github::event::ServiceEvent;
 use serde_json::Value;
 
@@ -54,7 +54,9 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
                 KubeRequest::Create(o) | KubeRequest::Update(o, _) => arc_api::json::to_json(o),
                 _ => Value::Null,
             };
-            open_config(&mut body);
+            if *kind == Kind::Secret {
+                open_secret(&mut body);
+            }
             names.rename_all(&mut body);
             let code = match (refused, *verb) {
                 (Some((reason, _)), _) => reason.code(),
@@ -135,13 +137,16 @@ fn about(op: &Op, names: &Names) -> (About, Str) {
     }
 }
 
-/// A listener's configuration is JSON in a secret: recordings show it opened.
-fn open_config(body: &mut Value) {
-    if let Some(config) = body.pointer_mut("/data/config.json")
-        && let Some(inner) = config.as_str().and_then(|text| arc_api::wire::decode(text).ok())
-        && let Ok(inner) = serde_json::from_slice(&inner)
-    {
-        *config = inner;
+/// Recordings show the data of secrets as text, and JSON in it opened.
+fn open_secret(body: &mut Value) {
+    let Some(Value::Object(data)) = body.get_mut("data") else { return };
+    for (key, value) in data.iter_mut() {
+        let Some(text) = value.as_str().and_then(|text| arc_api::wire::decode(text).ok()) else { continue };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        *value = match key.as_str() {
+            "config.json" => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            _ => Value::String(text),
+        };
     }
 }
 

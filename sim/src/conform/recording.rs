@@ -2,6 +2,8 @@
 //!
 //! Reads what histories are made of and skips the rest. Never guesses.
 
+use std::collections::BTreeMap;
+
 use arc_api::meta::Key;
 use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 use serde_json::Value;
@@ -18,8 +20,19 @@ pub struct Recording {
     pub events: Vec<Event>,
     /// When each of Helm's commands began to write what matters: definitions and namespaces take Helm seconds of its own.
     pub commands: Vec<Time>,
+    /// The lines that say something.
+    pub sources: Vec<Source>,
     /// When it ends.
     pub ends_at: Time,
+}
+
+/// A line that says something.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The line.
+    pub value: Value,
+    /// The event that it was read as; none for a call of Helm.
+    pub event: Option<usize>,
 }
 
 /// Reads a recording.
@@ -27,10 +40,11 @@ pub struct Recording {
 /// # Errors
 /// The first lines that cannot be read, with their places.
 pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
-    let mut events = Vec::new();
+    let (mut events, mut sources) = (Vec::new(), Vec::new());
     let mut problems = Vec::new();
     let (mut offset, mut ends_at) = (0, Time::ZERO);
     let (mut commands, mut begun) = (Vec::new(), false);
+    let mut compact: BTreeMap<u32, usize> = BTreeMap::new();
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let at = offset;
         offset += line.len();
@@ -38,19 +52,24 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
         if body.is_empty() {
             continue;
         }
-        match read_line(body, number as u32 + 1) {
-            Ok(Read::Event(event)) => {
+        match read_line(body, number as u32 + 1, &compact, &sources) {
+            Ok(read @ (Read::Event(..) | Read::Helm(..))) => {
+                let helm = matches!(read, Read::Helm(..));
+                let (Read::Event(event, value) | Read::Helm(event, value)) = read else { continue };
                 ends_at = event.at;
+                if helm && std::mem::take(&mut begun) {
+                    commands.push(event.at);
+                }
+                if value.get("line").is_some() {
+                    compact.insert(event.line, sources.len());
+                }
+                sources.push(Source { value, event: Some(events.len()) });
                 events.push(event);
             }
             Ok(Read::Skip(time)) => ends_at = time,
-            Ok(Read::Command(time)) => (ends_at, begun) = (time, true),
-            Ok(Read::Helm(event)) => {
-                ends_at = event.at;
-                if std::mem::take(&mut begun) {
-                    commands.push(event.at);
-                }
-                events.push(event);
+            Ok(Read::Command(time, value)) => {
+                (ends_at, begun) = (time, true);
+                sources.push(Source { value, event: None });
             }
             Err((column, said, hint)) => {
                 let from = at + column.min(body.len().saturating_sub(1));
@@ -65,7 +84,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
         problems.push(Problem::new(0..0, "no line of a recording in this file").hint(WHAT));
     }
     if problems.is_empty() {
-        Ok(Recording { file: file.to_owned(), events, commands, ends_at })
+        Ok(Recording { file: file.to_owned(), events, commands, sources, ends_at })
     } else {
         Err(Rejected::new(file, text, problems))
     }
@@ -75,23 +94,30 @@ const WHAT: &str =
     "a recording is JSON, one object per line, each with `t` and `actor`; its README says what stands in them";
 
 enum Read {
-    Event(Event),
+    Event(Event, Value),
     /// A write of Helm's that is not of definitions or namespaces.
-    Helm(Event),
+    Helm(Event, Value),
     /// Helm is called.
-    Command(Time),
+    Command(Time, Value),
     Skip(Time),
 }
 
 type Refusal = (usize, String, &'static str);
 
-fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
-    let value: Value = serde_json::from_str(text)
+fn read_line(text: &str, line: u32, compact: &BTreeMap<u32, usize>, sources: &[Source]) -> Result<Read, Refusal> {
+    let mut value: Value = serde_json::from_str(text)
         .map_err(|e| (e.column().saturating_sub(1), format!("not JSON: {}", plain(&e)), "is the file cut off?"))?;
+    if let Some(like) = value["like"].as_u64() {
+        let said = || (0, format!("like line {like}, which is none before this"), WHAT);
+        let base = compact.get(&(like as u32)).and_then(|n| sources.get(*n)).ok_or_else(said)?;
+        value = expanded(&base.value, value);
+    }
     let missing = |key: &str| (0, format!("no `{key}` in this line"), WHAT);
     let t = value["t"].as_f64().ok_or_else(|| missing("t"))?;
     let at = Time::ZERO.after(Duration::from_micros((t.max(0.0) * 1e6).round() as u64));
     let actor = value["actor"].as_str().ok_or_else(|| missing("actor"))?;
+    // A compact recording keeps the numbers of the lines that it was made of.
+    let line = value["line"].as_u64().map_or(line, |n| n as u32);
     let who = match actor {
         "manager" => Who::Manager,
         "listener" => Who::Listener,
@@ -100,12 +126,10 @@ fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
     let what = if value["verb"] == "informers" {
         None
     } else if value.get("verb").is_some() {
-        let write = !matches!(value["verb"].as_str(), Some("get" | "list"));
-        match who {
-            Who::Other if (matches!(actor, "helm" | "admin") || actor.starts_with("script")) && write => {
-                Some(What::Acted)
-            }
-            _ => kube(&value).map_err(missing)?.map(What::Kube),
+        match is_acted(&value) {
+            true => Some(What::Acted),
+            false if matches!(value["verb"].as_str(), Some("get" | "list")) || who == Who::Other => None,
+            false => kube(&value).map_err(missing)?.map(What::Kube),
         }
     } else if let Some(mark) = value["mark"].as_str() {
         match mark.strip_prefix("phase:") {
@@ -122,13 +146,42 @@ fn read_line(text: &str, line: u32) -> Result<Read, Refusal> {
     } else {
         return Err((0, "neither a call, an event nor a mark".into(), WHAT));
     };
-    let prepares = matches!(value["resource"].as_str(), Some("customresourcedefinitions" | "namespaces"));
+    let prepares = prepares(&value["resource"]);
     Ok(match what {
-        Some(what) if actor == "helm" && !prepares => Read::Helm(Event { at, line, who, what }),
-        Some(what) => Read::Event(Event { at, line, who, what }),
-        None if value["argv"][0] == "helm" => Read::Command(at),
+        Some(what) if actor == "helm" && !prepares => Read::Helm(Event { at, line, who, what }, value),
+        Some(what) => Read::Event(Event { at, line, who, what }, value),
+        None if value["argv"][0] == "helm" => Read::Command(at, value),
         None => Read::Skip(at),
     })
+}
+
+/// A line of a compact recording with what it shares with an earlier one.
+fn expanded(base: &Value, line: Value) -> Value {
+    let mut whole = base.clone();
+    if let (Value::Object(whole), Value::Object(own)) = (&mut whole, line) {
+        for (key, value) in own.into_iter().filter(|(key, _)| key != "like") {
+            if key == "but" {
+                arc_api::json::merge(whole.entry("request").or_insert(Value::Null), &value);
+            } else if value.is_null() {
+                whole.remove(&key);
+            } else {
+                whole.insert(key, value);
+            }
+        }
+    }
+    whole
+}
+
+/// Whether a line says that people or Helm wrote something.
+pub fn is_acted(value: &Value) -> bool {
+    let actor = value["actor"].as_str().unwrap_or_default();
+    (matches!(actor, "helm" | "admin") || actor.starts_with("script"))
+        && !matches!(value["verb"].as_str(), None | Some("get" | "list" | "informers"))
+}
+
+/// Whether Helm only prepares: definitions and namespaces come before what a chart is about.
+pub fn prepares(resource: &Value) -> bool {
+    matches!(resource.as_str(), Some("customresourcedefinitions" | "namespaces"))
 }
 
 fn plain(error: &serde_json::Error) -> String {

@@ -8,7 +8,7 @@ use super::compare::{Difference, How};
 use super::fold::RULES;
 use super::history::{Id, Step};
 use super::matching::{Pair, pairs};
-use super::steer::Best;
+use super::steer::{Best, Schedule};
 
 /// Most steps of a history that are shown before and after the difference.
 const AROUND: usize = 5;
@@ -33,11 +33,13 @@ pub fn text(best: &Best, verbose: bool, show: Option<&str>) -> String {
     let score = best.score;
     writeln!(
         out,
-        "{}: {} of {} objects equal; seed {} of {} tried; folded: {}",
+        "{}: {} of {} objects equal{}; seed {}{} of {} schedules; folded: {}",
         best.release,
-        score.objects - score.unequal,
+        score.equal(),
         score.objects,
-        best.seed,
+        if score.accepted == 0 { String::new() } else { format!(", {} differ as accepted", score.accepted) },
+        best.schedule.seed,
+        schedule(&best.schedule),
         best.tried,
         if folded.is_empty() { "nothing".into() } else { folded.join(", ") }
     )
@@ -64,9 +66,14 @@ pub fn json(best: &Best, file: &str) -> Value {
         })
         .collect();
     json!({
-        "v": 1, "type": "conform", "recording": file, "release": best.release.to_string(), "seed": best.seed, "tried": best.tried,
-        "compared": best.score.objects, "equal": best.score.objects - best.score.unequal, "objects": objects,
+        "v": 1, "type": "conform", "recording": file, "release": best.release.to_string(), "seed": best.schedule.seed, "tempo": best.schedule.tempo, "follow": best.schedule.follow, "tried": best.tried,
+        "compared": best.score.objects, "equal": best.score.equal(), "accepted": best.score.accepted, "objects": objects,
     })
+}
+
+fn schedule(schedule: &Schedule) -> String {
+    let tempo = if schedule.tempo == 100 { String::new() } else { format!(" at {} %", schedule.tempo) };
+    tempo + if schedule.follow { "" } else { " by the scenario's clock" }
 }
 
 fn step_json(step: &Step) -> Value {
@@ -80,6 +87,11 @@ pub fn name(id: &Id) -> String {
         other if id.name.is_empty() => format!("{}, credentials", other.as_str()),
         other => format!("{} · {}", id.name, other.as_str()),
     }
+}
+
+/// The same without what differs between two runs: what accepted differences are named by.
+pub fn role_name(id: &Id) -> String {
+    name(&Id { name: id.role(), ..id.clone() })
 }
 
 fn write_difference(out: &mut String, best: &Best, pair: &Pair<'_>, d: &Difference) -> std::fmt::Result {

@@ -179,6 +179,8 @@ settings! {
         dind_ready: Delay = Delay::fixed(Dur::secs(2)),
         /// Start of the runner process to its connection.
         runner_start: Delay = Delay::fixed(Dur::secs(1)),
+        /// From the report of a job's end, or the decision to leave, to the end of the runner process.
+        runner_exit: Delay = Delay::fixed(Dur::millis(200)),
         /// Start of the listener process to its first request.
         listener_start: Delay = Delay::fixed(Dur::millis(300)),
         /// Start of the controller process to its first reconcile.

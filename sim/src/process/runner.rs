@@ -31,6 +31,8 @@ pub struct RunnerEnv {
     pub version: Str,
     /// From process start to the first connection, drawn by the world.
     pub boot: Duration,
+    /// From the job's end to the process's (agent clean-up, script), drawn by the world.
+    pub exit: Duration,
 }
 
 /// Which of the agent's concurrent conversations a call belongs to.
@@ -163,8 +165,6 @@ pub const EXEC_BEGINS: &str = "ExecBegins";
 const RENEW: Duration = Duration::from_secs(60);
 /// After a failed poll (§6.3).
 const POLL_AGAIN: Duration = Duration::from_secs(22);
-/// Between the job's end and the process's (agent clean-up, script).
-const SHUTDOWN: Duration = Duration::from_millis(200);
 /// A worker that is told to shut down reports its job within this time.
 const WORKER_SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -255,8 +255,9 @@ impl Runner {
         self.exit_with(seen, text, now);
     }
     fn exit_with(&mut self, code: i32, text: &str, now: Time) {
-        self.state = State::Exiting { code, at: now.after(SHUTDOWN) };
-        self.out.push(RunnerOutput::WakeAt(now.after(SHUTDOWN)));
+        let at = now.after(self.env.exit);
+        self.state = State::Exiting { code, at };
+        self.out.push(RunnerOutput::WakeAt(at));
         let _ = text;
     }
 

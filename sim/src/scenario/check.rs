@@ -34,6 +34,7 @@ pub fn check(scenario: &Scenario, raw: &Value, root: &Node) -> Vec<Problem> {
     check.entries(0..scenario.workload.len(), 0..scenario.faults.len(), 0..scenario.operators.len());
     check.marks();
     check.expectations(&scenario.expect);
+    check.recorded();
     check.settle();
     let mut problems = check.problems;
     let said: Vec<String> = problems.iter().map(|p| p.said.clone()).collect();

@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Say};
+use super::recorded::Recorded;
 use crate::plan::world::{ClusterSpec, ExistingSpec, GithubSpec, NetworkSpec};
 use crate::plan::{Delay, Dur, Fault, Limits, Operator, ReleaseRef, SetRef, Trigger};
 
@@ -71,6 +72,9 @@ pub struct Scenario {
     /// Mitigations: the same with something changed, run for comparison.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// Recordings of this scenario: schedules that explain them, differences that are accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
 }
 
 fn ten_minutes() -> Dur {

@@ -376,6 +376,7 @@ fn latencies(plan: &Plan) -> Latencies {
         status: usual(&k.status_latency),
         boot: usual(&k.listener_start),
         runner_boot: usual(&k.runner_start),
+        runner_exit: usual(&k.runner_exit),
         manager_boot: usual(&k.controller_start),
         operator: Latency { base: Duration::from_millis(20), spread: Duration::from_millis(20) },
     }

@@ -131,6 +131,8 @@ pub struct Latencies {
     pub boot: Latency,
     /// Runner process start to its connection.
     pub runner_boot: Latency,
+    /// Runner's decision to leave to the end of its process.
+    pub runner_exit: Latency,
     /// Manager process start to its first LIST.
     pub manager_boot: Latency,
     /// Between two calls of an operator's command.

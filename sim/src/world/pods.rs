@@ -312,6 +312,7 @@ impl World {
             deprecated_exit_code: value("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE").is_some(),
             version: self.runner_version(site, pod),
             boot: self.dice.boot.delay(self.latency.runner_boot),
+            exit: self.dice.boot.delay(self.latency.runner_exit),
         })
     }
 

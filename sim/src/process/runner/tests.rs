@@ -13,6 +13,7 @@ fn env() -> RunnerEnv {
         deprecated_exit_code: true,
         version: "2.336.0".into(),
         boot: Duration::from_millis(500),
+        exit: Duration::from_millis(200),
     }
 }
 

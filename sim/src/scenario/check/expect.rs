@@ -12,6 +12,28 @@ use crate::scenario::ranges::{self, Releases};
 use crate::scenario::vocabulary::{self, INVARIANTS, METRICS};
 
 impl Check<'_> {
+    /// What is said about recordings: releases that exist, reasons that are given.
+    pub(super) fn recorded(&mut self) {
+        let Some(recorded) = self.body.recorded.clone() else { return };
+        for release in recorded.schedules.keys() {
+            if release.parse::<Release>().is_err() {
+                let hint = suggestion(release, "releases", Release::ALL.iter().map(|r| r.as_str()));
+                let at = path!["recorded", "schedules", release.as_str()];
+                self.at_key(&at, format!("unknown release `{release}`"), "recordings are of one release", hint);
+            }
+        }
+        for (i, accepted) in recorded.accepted.iter().enumerate() {
+            let here = |key: &str| path!["recorded", "accepted", i, key];
+            if let Err((said, word)) = ranges::read(&accepted.releases) {
+                let hint = suggestion(word, "releases", Release::ALL.iter().map(|r| r.as_str()));
+                self.at(&here("releases"), said, "not a release or a range of releases", hint);
+            }
+            if accepted.reason.split_whitespace().count() < 3 {
+                let hint = "say why nobody has to correct it: what in the laboratory, or which simplification";
+                self.at(&here("reason"), "an accepted difference without a reason", "not a sentence", hint);
+            }
+        }
+    }
     pub(super) fn expectations(&mut self, expect: &BTreeMap<Str, Expect>) {
         if expect.is_empty() {
             self.at(
