@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use controller_core::Release;
 
 use super::{Io, files};
-use crate::conform::{compact, recording, report, steer};
+use crate::conform::{blame, compact, recording, report, steer};
 use crate::exit::Exit;
 
 /// Arguments of `arc-sim conform`.
@@ -28,6 +28,9 @@ pub(super) struct ConformArgs {
     /// Print whole histories, both sides, of what has this in its name
     #[arg(long, value_name = "NAME")]
     show: Option<String>,
+    /// Where histories differ, try every switch of the release's behaviour: which of them touch the difference
+    #[arg(long)]
+    switches: bool,
     /// Compare nothing, print the recordings in their compact form
     #[arg(long, conflicts_with_all = ["all", "json"])]
     compact: bool,
@@ -89,6 +92,9 @@ fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &m
         io.print(&format!("{}\n", report::json(&best, &shown)));
     } else {
         io.print(&report::text(&best, args.all, args.show.as_deref()));
+        if args.switches && best.score.unequal > 0 {
+            io.print(&report::touches(&blame::switches(loaded, &recording, &best)));
+        }
     }
     if best.score.unequal == 0 { Exit::Fine } else { Exit::Failed }
 }

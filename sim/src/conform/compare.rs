@@ -101,3 +101,54 @@ fn edits(left: &[&Step], right: &[&Step]) -> usize {
     }
     row[right.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arc_api::Time;
+
+    fn step(who: Who, verb: &str, at: u64, waited: u64) -> Step {
+        Step {
+            at: Time::from_millis(at),
+            waited: Duration::from_millis(waited),
+            line: 0,
+            who,
+            verb: verb.into(),
+            code: 200,
+            reason: Default::default(),
+            changed: true,
+            fields: Vec::new(),
+            last: false,
+        }
+    }
+
+    #[test]
+    fn short_waits_are_races_and_long_ones_are_compared() {
+        let ms = Duration::from_millis;
+        assert!(same_wait(ms(0), ms(900)));
+        assert!(same_wait(ms(50_000), ms(51_500)) && !same_wait(ms(50_000), ms(56_000)));
+        assert!(same_wait(ms(400), ms(1_050)) && !same_wait(ms(100), ms(5_000)));
+    }
+
+    #[test]
+    fn writers_are_compared_one_by_one() {
+        let (m, l) = (Who::Manager, Who::Listener);
+        let one = [step(m, "create", 0, 0), step(l, "patch", 1, 0), step(m, "delete", 2, 0)];
+        let other = [step(m, "create", 0, 0), step(m, "delete", 1, 0), step(l, "patch", 2, 0)];
+        assert_eq!(first_difference(&one, &other), None);
+        assert_eq!(distance(&one, &other), 0);
+    }
+
+    #[test]
+    fn the_first_difference_is_told_with_its_kind() {
+        let m = Who::Manager;
+        let one = [step(m, "create", 0, 0), step(m, "patch", 5_000, 5_000), step(m, "delete", 6_000, 0)];
+        let slow = [step(m, "create", 0, 0), step(m, "patch", 9_000, 9_000), step(m, "delete", 9_500, 0)];
+        let found = first_difference(&one, &slow).unwrap_or_else(|| panic!("equal"));
+        assert_eq!((found.how, found.recorded, found.simulated), (How::Wait, Some(1), Some(1)));
+        assert_eq!(distance(&one, &slow), 1);
+        let found = first_difference(&one, &one[..2]).unwrap_or_else(|| panic!("equal"));
+        assert_eq!((found.how, found.recorded, found.simulated), (How::Step, Some(2), None));
+        assert_eq!(distance(&one, &one[..2]), 2);
+    }
+}

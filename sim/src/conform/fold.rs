@@ -170,3 +170,110 @@ fn is_count(step: &Step) -> bool {
             .all(|(path, value)| COUNTS.contains(&path.as_str()) && (path != "status.phase" || value == "Running"))
         && step.fields.iter().any(|(path, _)| path != "status.phase")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arc_api::Time;
+
+    /// `patch 200 spec.replicas=3 @1500`: verb, code, fields, milliseconds; `!` marks a write without effect.
+    fn steps(texts: &[&str]) -> Vec<Step> {
+        let step = |text: &&str| {
+            let mut step = Step {
+                at: Time::ZERO,
+                waited: Duration::ZERO,
+                line: 0,
+                who: Who::Manager,
+                verb: Default::default(),
+                code: 0,
+                reason: Default::default(),
+                changed: !text.contains('!'),
+                fields: Vec::new(),
+                last: false,
+            };
+            let (verb, rest) = text.split_at(text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len()));
+            step.verb = verb.trim().into();
+            for (n, word) in rest.split_whitespace().enumerate() {
+                if n == 0 {
+                    step.code = word.parse().unwrap_or_default();
+                } else if let Some(at) = word.strip_prefix('@') {
+                    step.at = Time::from_millis(at.parse().unwrap_or_default());
+                } else if word == "listener" {
+                    step.who = Who::Listener;
+                } else if let Some((path, value)) = word.split_once('=') {
+                    step.fields.push((path.into(), value.into()));
+                }
+            }
+            step
+        };
+        texts.iter().map(step).collect()
+    }
+
+    #[track_caller]
+    fn check(rule: &str, before: &[&str], after: &[&str]) {
+        let mut folded = steps(before);
+        let rule = RULES.iter().find(|r| r.name == rule).unwrap_or_else(|| panic!("no rule {rule}"));
+        (rule.apply)(&mut folded);
+        assert_eq!(folded, steps(after), "{}", rule.name);
+    }
+
+    #[test]
+    fn only_a_deletion_explains_why_an_object_was_gone() {
+        check(
+            "completion-order",
+            &["create 201", "patch 404 @10", "delete 200 @20"],
+            &["create 201", "delete 200 @20", "patch 404 @10"],
+        );
+        let late = ["create 201", "patch 404 @10", "delete 200 @900"];
+        check("completion-order", &late, &late);
+    }
+
+    #[test]
+    fn a_second_delete_is_folded_until_the_object_is_created_again() {
+        check("delete-again", &["delete 200", "delete 200 !", "delete 404"], &["delete 200"]);
+        let twice = ["delete 200", "create 201", "delete 200"];
+        check("delete-again", &twice, &twice);
+        // A deletion that is refused, or of something nobody deleted before, is told.
+        check("delete-again", &["delete 404", "delete 403"], &["delete 404", "delete 403"]);
+    }
+
+    #[test]
+    fn writes_to_what_is_gone_are_folded_and_others_are_not() {
+        check("trailing-pass", &["delete 200", "patch 404"], &["delete 200"]);
+        check(
+            "trailing-pass",
+            &["patch 200 metadata.finalizers=null", "patch status 404"],
+            &["patch 200 metadata.finalizers=null"],
+        );
+        check("trailing-pass", &["create 201", "patch 404"], &["create 201", "patch 404"]);
+        check("trailing-pass", &["delete 200", "patch 409"], &["delete 200", "patch 409"]);
+    }
+
+    #[test]
+    fn only_a_repetition_without_effect_is_folded() {
+        check("repeated-no-op", &["patch 200 a=1", "patch 200 a=1 !"], &["patch 200 a=1"]);
+        // The first of its kind, another value, a listener's: all told.
+        for kept in [["patch 200 a=1 !", "patch 200 a=2 !"], ["patch 200 listener a=1", "patch 200 listener a=1 !"]] {
+            check("repeated-no-op", &kept, &kept);
+        }
+    }
+
+    #[test]
+    fn counters_fold_to_the_value_that_stays() {
+        let count = |n: u32, at: u32| format!("patch status 200 status.currentReplicas={n} @{at}");
+        let (one, two, late) = (count(1, 0), count(2, 400), count(3, 3000));
+        check("counters-in-motion", &[&one, &two, &late], &[&two, &late]);
+        // What only the earlier patch said still stands.
+        let pending = "patch status 200 status.pendingEphemeralRunners=1 @0";
+        check(
+            "counters-in-motion",
+            &[pending, &two],
+            &["patch status 200 status.currentReplicas=2 status.pendingEphemeralRunners=1 @400"],
+        );
+        // Anything else between them, or a phase, is no counter.
+        let parted = [one.as_str(), "patch 200 spec.patchID=1 @100", two.as_str()];
+        check("counters-in-motion", &parted, &parted);
+        let phase = ["patch status 200 status.phase=Pending @0", two.as_str()];
+        check("counters-in-motion", &phase, &phase);
+    }
+}

@@ -49,8 +49,7 @@ pub fn pairs<'h>(recorded: &'h Histories, simulated: &'h Histories) -> Vec<Pair<
                 couple(l[i].1, r[j].1, &mut out);
             }
         }
-        for (i, (_, group)) in l.iter().enumerate().filter(|(i, _)| !used_l[*i]) {
-            let _ = i;
+        for (_, (_, group)) in l.iter().enumerate().filter(|(i, _)| !used_l[*i]) {
             couple(group, &Vec::new(), &mut out);
         }
         for (_, (_, group)) in r.iter().enumerate().filter(|(j, _)| !used_r[*j]) {
@@ -102,5 +101,52 @@ impl Pair<'_> {
     /// The first difference, if there is one.
     pub fn difference(&self) -> Option<Difference> {
         super::compare::first_difference(self.recorded, self.simulated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conform::event::{Event, KubeCall, What, Who};
+    use crate::conform::history::histories;
+    use arc_api::meta::Key;
+    use arc_api::{Kind, Time};
+    use serde_json::Value;
+
+    fn side(writes: &[(&str, &str)]) -> Histories {
+        let call = |(name, verb): &(&str, &str)| Event {
+            at: Time::ZERO,
+            line: 0,
+            who: Who::Manager,
+            what: What::Kube(KubeCall {
+                verb: (*verb).into(),
+                kind: Kind::EphemeralRunner,
+                sub: Str::default(),
+                key: Key::new("n", *name),
+                code: 200,
+                reason: Str::default(),
+                body: Value::Null,
+                changed: true,
+            }),
+        };
+        histories(&writes.iter().map(call).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn objects_of_one_role_are_paired_by_what_they_went_through() {
+        let recorded = side(&[
+            ("d-<suffix-1>-runner-<suffix-2>", "create"),
+            ("d-<suffix-1>-runner-<suffix-3>", "create"),
+            ("d-<suffix-1>-runner-<suffix-3>", "delete"),
+        ]);
+        let simulated = side(&[
+            ("d-<suffix-1>-runner-<suffix-2>", "create"),
+            ("d-<suffix-1>-runner-<suffix-2>", "delete"),
+            ("d-<suffix-1>-runner-<suffix-3>", "create"),
+        ]);
+        assert!(pairs(&recorded, &simulated).iter().all(|p| p.difference().is_none()));
+        let one_less = side(&[("d-<suffix-1>-runner-<suffix-2>", "create")]);
+        let different: Vec<bool> = pairs(&recorded, &one_less).iter().map(|p| p.difference().is_some()).collect();
+        assert_eq!(different.iter().filter(|d| **d).count(), 1);
     }
 }

@@ -4,8 +4,9 @@
 //! ([`history`], with names and bodies in the one form of [`normal`]), [`fold`] removes what no two runs of one program have in
 //! common, [`matching`] pairs the objects, [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people
 //! act when they acted in the recording, [`steer`] looks for the schedule that explains most, [`fidelity`] counts over all
-//! recordings, [`compact`] makes test data of one. Never changes what a world does.
+//! recordings, [`blame`] finds switches that touch a difference, [`compact`] makes test data of one. Never changes what a world does.
 
+pub mod blame;
 pub mod clock;
 pub mod compact;
 pub mod compare;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::blame::Touch;
 use super::compare::{Difference, How};
 use super::fold::RULES;
 use super::history::{Id, Step};
@@ -45,6 +46,18 @@ pub fn text(best: &Best, verbose: bool, show: Option<&str>) -> String {
     )
     .unwrap_or(());
     out
+}
+
+/// Switches that touch the differences, for people.
+pub fn touches(found: &[Touch]) -> String {
+    if found.is_empty() {
+        return "  no switch explains more\n".into();
+    }
+    let line = |t: &Touch| {
+        let (equal, objects) = (t.score.equal(), t.score.objects);
+        format!("  {} = {} instead of {}: {equal} of {objects} objects equal\n", t.switch, t.with, t.has)
+    };
+    found.iter().map(line).collect()
 }
 
 /// A comparison for programs.

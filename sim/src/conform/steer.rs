@@ -110,9 +110,12 @@ pub fn normal(events: &[super::event::Event], ends_at: Time) -> (Histories, [u32
     (all, removed)
 }
 
-/// The histories of one run, for as long as the recording lasts.
-pub fn simulate(plan: &Plan, recording: &Recording, ends_at: Time) -> (Histories, [u32; RULES.len()]) {
-    let made = world::run(plan, &RunOptions { trace: true, stop_at_violation: false });
+/// The histories of one run, for as long as the recording lasts. People's acts are the recording's, or what the scenario makes of
+/// them, as the schedule says.
+pub fn run(mut plan: Plan, schedule: Schedule, recording: &Recording) -> (Histories, [u32; RULES.len()]) {
+    let followed = schedule.follow && super::clock::follow(&mut plan, recording);
+    let ends_at = if followed { recording.ends_at } else { Time::NEVER };
+    let made = world::run(&plan, &RunOptions { trace: true, stop_at_violation: false });
     let mut events = project::events(&made.trace);
     cut(&mut events, &recording.events);
     normal(&events, ends_at)
@@ -148,11 +151,7 @@ pub fn search(loaded: &Loaded, release: Release, recording: &Recording, search: 
             Some(named) if n == 0 => named,
             _ => Schedule::nth(search.first, n - u64::from(named.is_some())),
         };
-        let mut plan = schedule.plan(loaded, release)?;
-        // People's acts are the recording's, or what the scenario makes of them: the better explanation counts.
-        let followed = schedule.follow && super::clock::follow(&mut plan, recording);
-        let ends_at = if followed { recording.ends_at } else { Time::NEVER };
-        let (simulated, removed) = simulate(&plan, recording, ends_at);
+        let (simulated, removed) = run(schedule.plan(loaded, release)?, schedule, recording);
         let score = score(&pairs(&recorded, &simulated), loaded, release);
         if best.as_ref().is_none_or(|b| score < b.score) {
             let folded = std::array::from_fn(|i| folded[i] + removed[i]);
