@@ -162,7 +162,7 @@ fn slim(value: &Value, event: &Event) -> Map<String, Value> {
     let mut kept = Map::new();
     let service = matches!(event.what, What::Service(_));
     let more: &[&str] = match event.what {
-        What::Service(_) => &["path"],
+        What::Service(_) => &["path", "scaleSet"],
         What::ScaleSet { .. } => &["id", "scaleSet"],
         _ => &[],
     };

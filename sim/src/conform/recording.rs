@@ -44,6 +44,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
     let mut problems = Vec::new();
     let (mut offset, mut ends_at) = (0, Time::ZERO);
     let (mut commands, mut begun) = (Vec::new(), false);
+    let mut polled = About::Nothing;
     let mut compact: BTreeMap<u32, usize> = BTreeMap::new();
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let at = offset;
@@ -55,7 +56,8 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
         match read_line(body, number as u32 + 1, &compact, &sources) {
             Ok(read @ (Read::Event(..) | Read::Helm(..))) => {
                 let helm = matches!(read, Read::Helm(..));
-                let (Read::Event(event, value) | Read::Helm(event, value)) = read else { continue };
+                let (Read::Event(mut event, value) | Read::Helm(mut event, value)) = read else { continue };
+                acknowledges(&mut event, &mut polled);
                 ends_at = event.at;
                 if helm && std::mem::take(&mut begun) {
                     commands.push(event.at);
@@ -155,6 +157,17 @@ fn read_line(text: &str, line: u32, compact: &BTreeMap<u32, usize>, sources: &[S
     })
 }
 
+/// An acknowledgement that does not say of which scale set is of the one that was polled last: it follows its message at once.
+fn acknowledges(event: &mut Event, polled: &mut About) {
+    if let What::Service(call) = &mut event.what {
+        match call.op.as_str() {
+            "E10" => *polled = call.about.clone(),
+            "E11" if call.about == About::Nothing => call.about = polled.clone(),
+            _ => {}
+        }
+    }
+}
+
 /// A line of a compact recording with what it shares with an earlier one.
 fn expanded(base: &Value, line: Value) -> Value {
     let mut whole = base.clone();
@@ -246,7 +259,12 @@ fn service(value: &Value) -> Option<ServiceCall> {
         let rest = path.split_once(part)?.1;
         rest.split(['/', '?']).next()?.parse::<i64>().ok()
     };
-    let set = || number_after("/runnerscalesets/").map_or(About::Nothing, About::SetId);
+    // The broker's queue has a path without the scale set; its recorder names the set beside it.
+    let set = || match (number_after("/runnerscalesets/"), value["scaleSet"].as_str()) {
+        (Some(id), _) => About::SetId(id),
+        (None, Some(name)) => About::Set(name.into()),
+        (None, None) => About::Nothing,
+    };
     let request = &value["request"];
     let (about, detail): (About, Str) = match op.as_str() {
         "E1" => (About::Set(query("name").unwrap_or_default()), Str::default()),
@@ -261,7 +279,10 @@ fn service(value: &Value) -> Option<ServiceCall> {
             let capacity = value["capacity"].as_i64().map_or_else(|| "none".into(), |c| c.to_string());
             (set(), format_smolstr!("after {last} capacity {capacity}"))
         }
-        "E11" => (set(), number_after("/messages/").map_or(Str::default(), |m| format_smolstr!("message {m}"))),
+        "E11" => {
+            let message = number_after("/messages/").or_else(|| number_after("/message/"));
+            (set(), message.map_or(Str::default(), |m| format_smolstr!("message {m}")))
+        }
         "E12" => {
             let ids = request.as_array().map_or_else(|| "null".into(), |ids| ids.len().to_string());
             (set(), format_smolstr!("{ids} offers"))
