@@ -161,15 +161,21 @@ impl Names {
     }
 
     /// A name with its generated parts numbered.
-    fn rename(&self, name: &str) -> Str {
-        if !name.split('-').any(|part| self.suffixes.contains_key(part)) {
-            return name.into();
+    fn rename(&self, text: &str) -> Str {
+        let is_word = |c: char| c.is_ascii_alphanumeric();
+        if !text.split(|c| !is_word(c)).any(|part| self.suffixes.contains_key(part)) {
+            return text.into();
         }
-        let parts: Vec<String> = name
-            .split('-')
-            .map(|part| self.suffixes.get(part).map_or_else(|| part.to_owned(), |n| format!("<suffix-{n}>")))
-            .collect();
-        parts.join("-").into()
+        // Names stand in messages as well, between quotes.
+        let mut out = String::with_capacity(text.len() + 8);
+        for piece in text.split_inclusive(|c| !is_word(c)) {
+            let part = piece.trim_end_matches(|c| !is_word(c));
+            match self.suffixes.get(part) {
+                Some(n) => out.push_str(&format!("<suffix-{n}>{}", &piece[part.len()..])),
+                None => out.push_str(piece),
+            }
+        }
+        out.into()
     }
 
     fn rename_all(&self, value: &mut Value) {
