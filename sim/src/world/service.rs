@@ -176,6 +176,7 @@ impl World {
 fn status_of(reply: &Reply) -> u16 {
     match reply {
         Reply::Service(Ok(ServiceOk::Nothing)) => 202,
+        Reply::Service(Ok(ServiceOk::Acquirable(jobs))) if jobs.is_empty() => 204,
         Reply::Service(Ok(ServiceOk::Done)) => 204,
         Reply::Service(Ok(ServiceOk::Token(_))) => 201,
         Reply::Service(Ok(_)) => 200,
