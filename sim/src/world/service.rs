@@ -45,6 +45,7 @@ impl World {
                 let at = self.now.after(d);
                 return self.arrive_late(call, at);
             }
+            Verdict::Lose { how, until, error } => return self.lose(call, "request", how, until, error),
             _ => {}
         }
         let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
