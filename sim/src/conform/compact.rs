@@ -174,7 +174,11 @@ fn slim(value: &Value, event: &Event) -> Map<String, Value> {
     if service && let Some(path) = value["path"].as_str() {
         // What of a query is read: sessions come and go with every listener.
         let (place, query) = path.split_once('?').unwrap_or((path, ""));
-        let pairs = query.split('&').filter(|p| ["name=", "agentName=", "groupName="].iter().any(|k| p.starts_with(k)));
+        let mut read = vec!["name=", "agentName=", "groupName="];
+        if value.get("lastMessageId").is_none() {
+            read.push("lastMessageId=");
+        }
+        let pairs = query.split('&').filter(|p| read.iter().any(|k| p.starts_with(k)));
         let query: Vec<&str> = pairs.collect();
         let path = if query.is_empty() { place.to_owned() } else { format!("{place}?{}", query.join("&")) };
         kept.insert("path".into(), path.into());

@@ -4,6 +4,7 @@ use arc_api::Duration;
 
 use super::event::Who;
 use super::history::Step;
+use super::turns::same_turns;
 
 /// Waits below this are races of one host and compared with nothing.
 pub const SHORT: Duration = Duration::from_secs(1);
@@ -62,7 +63,11 @@ fn lane_difference(who: Who, recorded: &[Step], simulated: &[Step]) -> Option<Di
         let how = match (l, r) {
             (None, None) => return None,
             (Some((_, s)), None) | (None, Some((_, s))) if s.last => return None,
-            (Some((_, a)), Some((_, b))) if a.same(b) && same_wait(a.waited, b.waited) => continue,
+            (Some((_, a)), Some((_, b)))
+                if a.same(b) && same_wait(a.waited, b.waited) && same_turns(a.turns, b.turns) =>
+            {
+                continue;
+            }
             (Some((_, a)), Some((_, b))) if a.same(b) => How::Wait,
             _ => How::Step,
         };
@@ -119,6 +124,7 @@ mod tests {
             changed: true,
             fields: Vec::new(),
             last: false,
+            turns: 1,
         }
     }
 

@@ -190,6 +190,7 @@ mod tests {
                 changed: !text.contains('!'),
                 fields: Vec::new(),
                 last: false,
+                turns: 1,
             };
             let (verb, rest) = text.split_at(text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len()));
             step.verb = verb.trim().into();

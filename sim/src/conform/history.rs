@@ -64,6 +64,8 @@ pub struct Step {
     pub fields: Fields,
     /// So near the end of the recording that the other side may be cut before it.
     pub last: bool,
+    /// Turns of the loop that this step stands for; 1 for a step that stands for itself.
+    pub turns: u32,
 }
 
 impl Step {
@@ -168,6 +170,7 @@ pub fn histories(events: &[Event]) -> Histories {
             changed,
             fields,
             last: false,
+            turns: 1,
         });
     }
     all

@@ -98,9 +98,15 @@ fn couple<'h>(a: &Group<'h>, b: &Group<'h>, out: &mut Vec<Pair<'h>>) {
 }
 
 impl Pair<'_> {
-    /// The first difference, if there is one.
+    /// The first difference, if there is one: histories whose loops made about as many turns are equal.
     pub fn difference(&self) -> Option<Difference> {
-        super::compare::first_difference(self.recorded, self.simulated)
+        let difference = super::compare::first_difference(self.recorded, self.simulated)?;
+        let in_turns = |steps: &[Step]| {
+            let mut steps = steps.to_vec();
+            super::turns::fold_turns(&mut steps);
+            steps
+        };
+        super::compare::first_difference(&in_turns(self.recorded), &in_turns(self.simulated)).map(|_| difference)
     }
 }
 

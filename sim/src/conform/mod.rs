@@ -21,3 +21,4 @@ pub mod project;
 pub mod recording;
 pub mod report;
 pub mod steer;
+pub mod turns;

@@ -1,6 +1,6 @@
 //! Turns the kept trace of a simulated run into the events of a recording: same names, same codes. Never judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arc_api::kube::KubeRequest;
 use arc_api::service::Op;
@@ -23,7 +23,25 @@ struct Names {
 pub fn events(trace: &Trace) -> Vec<Event> {
     let mut names = Names::default();
     let mut out = Vec::new();
+    // A call of the service whose answer never came is none: recordings show it without a status.
+    let mut unheard: BTreeSet<trace::EventId> = BTreeSet::new();
+    let mut blamed: BTreeMap<trace::EventId, trace::EventId> = BTreeMap::new();
     for event in trace.events() {
+        match &event.what {
+            // Between an answer and its loss stands the fault that took it.
+            trace::What::Fault { .. } => {
+                blamed.insert(event.id, event.cause);
+            }
+            trace::What::Lost { part: "reply", .. } => {
+                unheard.insert(blamed.get(&event.cause).copied().unwrap_or(event.cause));
+            }
+            _ => {}
+        }
+    }
+    for event in trace.events() {
+        if matches!(event.what, trace::What::Service { .. }) && unheard.contains(&event.id) {
+            continue;
+        }
         if let trace::What::ProcessStart { role, pod, container } = &event.what {
             names.actors.insert(event.actor, (*role, pod.clone(), container.clone()));
         }
@@ -74,8 +92,13 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
                 changed: if *verb == "delete" { refused.is_none() } else { *changed },
             }))
         }
-        trace::What::Service { op, request, status, .. } if who != Who::Other => {
-            let (about, detail) = about(request, names);
+        trace::What::Service { op, request, status, answer, .. } if who != Who::Other => {
+            let (about, mut detail) = about(request, names);
+            if (*status >= 400 || answer.starts_with("malformed"))
+                && let (Op::GetMessage { .. }, Some((last, _))) = (&**request, detail.split_once(" capacity"))
+            {
+                detail = last.into();
+            }
             Some(What::Service(ServiceCall { op: (*op).into(), status: *status, about, detail }))
         }
         trace::What::ServiceEvent(event) => match &**event {

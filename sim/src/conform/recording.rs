@@ -275,9 +275,15 @@ fn service(value: &Value) -> Option<ServiceCall> {
             (set(), format!("{name}{group}").trim().into())
         }
         "E10" => {
-            let last = value["lastMessageId"].as_i64().unwrap_or(0);
+            let last = match value["lastMessageId"].as_i64() {
+                Some(last) => format_smolstr!("{last}"),
+                None => query("lastMessageId").unwrap_or_else(|| "0".into()),
+            };
             let capacity = value["capacity"].as_i64().map_or_else(|| "none".into(), |c| c.to_string());
-            (set(), format_smolstr!("after {last} capacity {capacity}"))
+            // A poll that was refused, or answered by a fault, was written down without its headers.
+            let refused = value["status"].as_u64().is_some_and(|s| s >= 400) || value.get("lastMessageId").is_none();
+            let said = if refused { String::new() } else { format!(" capacity {capacity}") };
+            (set(), format_smolstr!("after {last}{said}"))
         }
         "E11" => {
             let message = number_after("/messages/").or_else(|| number_after("/message/"));

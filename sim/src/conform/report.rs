@@ -168,5 +168,8 @@ pub fn said(step: &Step) -> String {
         let short = path.rsplit('.').next().unwrap_or(path);
         write!(out, " {}{}{value}", short, if short.is_empty() { "" } else { "=" }).unwrap_or(());
     }
+    if step.turns > 1 {
+        write!(out, " ({} turns)", step.turns).unwrap_or(());
+    }
     out
 }

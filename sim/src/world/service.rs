@@ -158,8 +158,12 @@ impl World {
             Some(_) => true,
             None => false,
         };
-        if gone {
-            self.calls.remove(call);
+        if gone && let Some(flight) = self.calls.remove(call) {
+            let (call, cause) = (super::describe(&flight.body), std::mem::replace(&mut self.cause, flight.cause));
+            let digest = Digest::of(20).text(&call).text("caller gone");
+            let actor = self.proc(flight.proc).map(|p| p.actor).unwrap_or_default();
+            self.note(actor, digest, || What::Lost { call, part: "reply", how: "caller gone" });
+            self.cause = cause;
         }
     }
 
