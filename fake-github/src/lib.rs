@@ -9,7 +9,7 @@
 //!
 //! Reading order: [`settings`] → [`state`] (the machine and its loop) → [`api`] (routing) → [`auth`], [`scale_sets`],
 //! [`session`], [`queue`], [`jobs`], [`assign`], [`runners`], [`runner_calls`] (one chapter of the service each) → [`stats`] → [`view`], [`event`] (what an
-//! observer sees) → [`fault`], [`rules`], [`scope`] (how it can be made to misbehave).
+//! observer sees) → [`fault`], [`inject`], [`rules`], [`scope`] (how it can be made to misbehave).
 //!
 //! ```
 //! use arc_api::service::{Auth, Op, ServiceOk, ServiceRequest};
@@ -33,6 +33,7 @@ pub mod auth;
 mod error;
 pub mod event;
 pub mod fault;
+pub mod inject;
 pub mod jobs;
 pub mod queue;
 pub mod rules;
@@ -51,6 +52,7 @@ pub mod view;
 pub use auth::{CredentialState, tenant_path};
 pub use event::{EventType, JobEnd, JobReturn, RunnerEnd, ScaleSetEnd, ServiceEvent, SessionEnd, TokenKind};
 pub use fault::{EventFault, EventMode, ExpiryPoint, JobFault, StaleViews, StatMode, VersionRule, refusal};
+pub use inject::Injected;
 pub use jobs::{Job, JobSpec, JobState};
 pub use rules::{AnswerFault, AnswerRule, LimitKey, OpSet, RateLimit};
 pub use runners::Runner;

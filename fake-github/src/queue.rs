@@ -249,6 +249,7 @@ impl GitHub {
     /// What a malformed-body fault makes of a poll's answer.
     fn spoil_poll(&mut self, ticket: Ticket, reply: ServiceReply) -> ServiceReply {
         let Poller::Listener(id) = ticket.owner else { return reply };
+        let reply = self.unreadable(id, reply);
         let message = match &reply {
             Ok(ServiceOk::Message(message)) => Some(message.id),
             _ => None,

@@ -46,6 +46,8 @@ pub struct ScaleSet {
     pub(crate) pending: VecDeque<PendingEvent>,
     /// Messages delivered once and not deleted.
     pub(crate) messages: VecDeque<Arc<Message>>,
+    /// Those of them that nobody can read.
+    pub(crate) unreadable: Vec<(MessageId, arc_api::service::Malformed)>,
     pub(crate) next_message: MessageId,
     /// When the open poll has to be looked at again.
     pub(crate) deliver_at: Time,
@@ -177,6 +179,7 @@ impl GitHub {
             capacity: i64::MAX,
             pending: VecDeque::new(),
             messages: VecDeque::new(),
+            unreadable: Vec::new(),
             next_message: MessageId(first_message),
             deliver_at: Time::NEVER,
             job_faults: Default::default(),

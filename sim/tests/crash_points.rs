@@ -45,6 +45,7 @@ impl Blow {
         let mode = match self {
             Blow::KillBeforeSend | Blow::KillAfterApply | Blow::KillAfterReply => {
                 return vec![Fault::ActorCrash(ActorCrash {
+                    signal: arc_sim::plan::fault::EndSignal::Kill,
                     target: caller.clone(),
                     restart_after: None,
                     in_flight_applied: Ratio { num: 1, den: 2 },

@@ -64,6 +64,10 @@ fn cases() -> Vec<Case> {
     vec![
         case("at: 1m, for: 2m, gh_error: { op: get_message, status: 500, count: 3 }"),
         case("at: 1m, gh_malformed: { op: get_message, mode: unknown_event_type, count: 1 }"),
+        case("at: 1m, for: 1m, gh_settings: { poll_hold: 20s }"),
+        case("at: 1m, for: 1m, gh_message: { type: JobStarted, mode: inject }"),
+        case("at: 1m, for: 5s, gh_message: { type: any, mode: inject, body: truncated }").shows("is poison"),
+        case("at: 1m, actor_crash: { target: listener, signal: term }").shows("SIGTERM"),
         case("at: 1m, gh_hang: { op: generate_jit, duration: 20s, count: 1 }"),
         case("at: 1m, gh_rate_limit: { ops: [generate_jit], budget: 1 per 1m, key: org, answer: 429, retry_after: 5s }"),
         case("at: 1m, for: 2m, gh_session: { mode: evict }"),

@@ -340,13 +340,12 @@ impl Faults {
                 let good = matches!(view.reply, Some(Reply::Service(Ok(ok))) if !matches!(ok, ServiceOk::Nothing));
                 // An answer without a body has none to spoil; an empty poll can at least become an empty 200.
                 let bare = matches!(view.reply, Some(Reply::Service(Ok(ServiceOk::Done))));
-                let good = !bare
-                    && (good || f.mode == MalformedMode::Empty200 && matches!(view.reply, Some(Reply::Service(Ok(_)))));
-                if !(point == Point::AfterApply
-                    && f.op.matches(op.name())
-                    && matching::in_scope(&f.scope, view)
-                    && good)
-                {
+                let good = !f.applied
+                    || !bare
+                        && (good
+                            || f.mode == MalformedMode::Empty200 && matches!(view.reply, Some(Reply::Service(Ok(_)))));
+                let at = if f.applied { Point::AfterApply } else { Point::OnArrival };
+                if !(point == at && f.op.matches(op.name()) && matching::in_scope(&f.scope, view) && good) {
                     return None;
                 }
                 let allowed = f.rate.is_none_or(|r| {

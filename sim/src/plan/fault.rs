@@ -78,6 +78,8 @@ faults! {
     GhTokenExpiry(GhTokenExpiry) = "gh_token_expiry";
     /// Messages of a scale set's queue are delayed, lost, repeated, reordered or invented.
     GhMessage(GhMessage) = "gh_message";
+    /// Options of the service are others for a while.
+    GhSettings(GhSettings) = "gh_settings";
     /// Statistics disagree with the truth.
     GhStats(GhStats) = "gh_stats";
     /// Eventually consistent reads and busy flags of the service.
@@ -154,6 +156,7 @@ impl Fault {
             Fault::VolumeFault(f) => &mut f.scale_set,
             Fault::ExecCut(f) => &mut f.scale_set,
             Fault::Credential(_)
+            | Fault::GhSettings(_)
             | Fault::NetCut(_)
             | Fault::ClockSkew(_)
             | Fault::ApiError(_)
@@ -228,6 +231,12 @@ pub enum RunnerEffect {
     Exits(i32),
 }
 
+impl EndSignal {
+    fn is_kill(&self) -> bool {
+        *self == EndSignal::Kill
+    }
+}
+
 fn seven() -> i32 {
     7
 }
@@ -252,5 +261,6 @@ defaults! {
     LossCause::admin = Admin;
     PodTarget::runner = Runner;
     PodTarget::workflow = Workflow;
+    EndSignal::kill = Kill;
     ExitReason::error = Error;
 }

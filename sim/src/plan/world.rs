@@ -84,6 +84,8 @@ settings! {
         remove_unknown_runner: u16 = 204,
         /// Answer to an acquire request without ids (`null`): 400 or 200.
         acquire_null: u16 = 400,
+        /// Answer to a runner registration without a body, as retries of old releases send it: 422, or 200.
+        empty_registration: u16 = 422,
         /// Oldest runner version that may connect; empty accepts all.
         minimum_runner_version: Str = Str::default(),
         /// Time of the service itself for each request.

@@ -411,6 +411,7 @@ fn service_settings(spec: &GithubSpec) -> Settings {
         capacity_gate: Some(spec.capacity_gate && spec.mode == crate::plan::world::Personality::Push),
         unknown_runner_status: spec.remove_unknown_runner,
         null_acquire_status: spec.acquire_null,
+        empty_registration_status: if spec.empty_registration == 200 { 0 } else { spec.empty_registration },
         groups: groups.into_iter().collect(),
         ..Profile::default()
     };

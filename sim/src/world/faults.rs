@@ -263,6 +263,7 @@ impl World {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(super) service: Vec<fake_github::RuleId>,
+    pub(super) messages: Vec<(arc_api::ScaleSetId, arc_api::MessageId)>,
     pub(super) cluster: Vec<(SiteId, fake_kube::cluster::FaultId)>,
     pub(super) nodes: Vec<(SiteId, Str)>,
 }

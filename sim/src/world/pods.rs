@@ -380,17 +380,23 @@ impl World {
         let actor = self.proc(id).map(|p| p.actor).unwrap_or_default();
         match signal {
             Signal::Term => {
-                self.note(actor, Digest::of(8).with(15), || What::Signal("SIGTERM"));
-                if let Some(p) = self.proc_mut(id) {
-                    p.terminating = true;
-                }
-                self.input(id, crate::process::Input::Term);
+                self.terminate(id);
             }
             Signal::Kill => {
                 self.note(actor, Digest::of(8).with(9), || What::Signal("SIGKILL"));
                 self.kill(id, "");
             }
         }
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&mut self, id: ProcId) {
+        let actor = self.proc(id).map(|p| p.actor).unwrap_or_default();
+        self.note(actor, Digest::of(8).with(15), || What::Signal("SIGTERM"));
+        if let Some(p) = self.proc_mut(id) {
+            p.terminating = true;
+        }
+        self.input(id, crate::process::Input::Term);
     }
 
     /// A container's process is gone: the kubelet notices after its teardown.

@@ -46,6 +46,9 @@ impl World {
     /// kill -9: what it had on its way is carried out or lost with it as the plan says; its container is started again by its
     /// kubelet, not before `restart_after`; with `pod`, the whole pod is gone at once.
     pub(crate) fn crash(&mut self, f: &ActorCrash, id: ProcId) {
+        if f.signal == crate::plan::fault::EndSignal::Term {
+            return self.terminate(id);
+        }
         let Some(process) = self.proc(id) else { return };
         let (site, pod, container) = (process.site, process.pod, process.container.clone());
         if let (Some(wait), Some(pod)) = (f.restart_after, pod) {

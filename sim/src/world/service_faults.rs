@@ -73,6 +73,11 @@ impl World {
                     self.rules.entry(action).or_default().service.push(rule);
                 }
             }
+            Fault::GhMessage(f) if f.mode == MessageMode::Inject => self.inject(action, f),
+            Fault::GhSettings(f) => {
+                self.faults.hit(action);
+                self.tune(f, false);
+            }
             Fault::GhMessage(f) => {
                 let kind = match f.type_ {
                     MessageType::JobAvailable => Some(fake_github::EventType::Available),
@@ -206,7 +211,13 @@ impl World {
                 self.github.set_session_fault(id, fake_github::SessionFault::default(), now);
             }
         }
+        if let Fault::GhSettings(f) = fault {
+            self.tune(f, true);
+        }
         let rules = self.rules.remove(&action).unwrap_or_default();
+        for (set, message) in rules.messages {
+            self.github.remove_message(set, message, now);
+        }
         for rule in rules.service {
             self.github.remove_rule(rule);
         }
@@ -215,6 +226,49 @@ impl World {
             self.notice(site);
         }
         self.notice_github();
+    }
+
+    /// Messages that nobody of the service wrote.
+    fn inject(&mut self, action: u32, f: &crate::plan::fault::GhMessage) {
+        use crate::plan::fault::{InjectedBody, MessageType};
+        use arc_api::service::Malformed;
+        use fake_github::{EventType, Injected};
+        let what = match (f.body, f.type_) {
+            (Some(InjectedBody::EmptyArray), _) => Injected::EmptyArray,
+            (Some(InjectedBody::UnknownEventType), _) => Injected::UnknownEvent,
+            (Some(InjectedBody::UnknownMessageType), _) => Injected::Unreadable(Malformed::UnknownType),
+            (Some(InjectedBody::Truncated), _) => Injected::Unreadable(Malformed::Truncated),
+            (None, MessageType::JobAvailable) => Injected::Event(EventType::Available),
+            (None, MessageType::JobAssigned) => Injected::Event(EventType::Assigned),
+            (None, MessageType::JobStarted | MessageType::Any) => Injected::Event(EventType::Started),
+            (None, MessageType::JobCompleted) => Injected::Event(EventType::Completed),
+        };
+        let scope = self.service_scope(&f.scope);
+        for id in self.sets_in(&scope) {
+            if let Some(message) = self.github.inject_message(id, what, self.now) {
+                self.faults.hit(action);
+                self.rules.entry(action).or_default().messages.push((id, message));
+            }
+        }
+    }
+
+    /// The service's options are those of a fault, or those of the world again.
+    fn tune(&mut self, f: &crate::plan::fault::GhSettings, back: bool) {
+        let usual = self.plan.world.github.clone();
+        self.github.tune(None, |p| {
+            let length = |stated: Option<crate::plan::Dur>, usual: crate::plan::Dur, to: &mut Duration| {
+                if let Some(new) = stated {
+                    *to = if back { usual.0 } else { new.0 };
+                }
+            };
+            length(f.poll_hold, usual.poll_hold, &mut p.poll_hold);
+            length(f.session_ttl, usual.session_ttl, &mut p.session_ttl);
+            length(f.admin_token_ttl, usual.admin_token_ttl, &mut p.admin_ttl);
+            length(f.pickup_timeout, usual.pickup_timeout, &mut p.pickup_timeout);
+            if let Some(tries) = f.pickup_tries {
+                p.pickup_attempts = if back { usual.pickup_tries } else { tries }.min(255) as u8;
+            }
+        });
     }
 
     /// Tokens of a kind live so long from now on; `None`: as the world says.

@@ -113,8 +113,30 @@ words! {
         Reorder = "reorder",
         /// Delivered again under the same id although it was acknowledged.
         Redeliver = "redeliver",
-        /// An event about a job and runner that nobody knows.
+        /// An event about a job and runner that nobody knows; what is still in the log when the fault ends is taken out by hand.
         Inject = "inject",
+    }
+}
+words! {
+    /// What an injected message has instead of an event.
+    InjectedBody {
+        /// No events.
+        EmptyArray = "empty_array",
+        /// An event of an unknown type.
+        UnknownEventType = "unknown_event_type",
+        /// An envelope of an unknown type.
+        UnknownMessageType = "unknown_message_type",
+        /// A body cut short.
+        Truncated = "truncated",
+    }
+}
+words! {
+    /// A signal that ends a process.
+    EndSignal {
+        /// SIGKILL: nothing can be tidied up.
+        Kill = "kill",
+        /// SIGTERM: the process ends as it sees fit; nobody sends SIGKILL after it.
+        Term = "term",
     }
 }
 words! {

@@ -46,6 +46,9 @@ params! {
         /// The absent field (`missing_field`), e.g. `statistics` or `messageQueueUrl`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         field: Option<Str>,
+        /// Whether the request is carried out (true), or answered so at once (false).
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        applied: bool,
         /// At most so often in a time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rate: Option<Rate>,
@@ -142,6 +145,9 @@ params! {
         /// How late (`delay`).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Delay>,
+        /// Instead of an event, the injected message has this (`inject`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<InjectedBody>,
         /// Share of the events.
         #[serde(default, skip_serializing_if = "Ratio::is_one")]
         probability: Ratio,
@@ -203,6 +209,24 @@ params! {
         /// Whose jobs.
         #[serde(default, skip_serializing_if = "Scope::is_all")]
         scope: Scope,
+    }
+    /// Options of the service are others for a while; absent ones stay.
+    GhSettings {
+        /// How long an empty poll is held.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        poll_hold: Option<Dur>,
+        /// Life of a message session without requests.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session_ttl: Option<Dur>,
+        /// Life of admin tokens that are issued meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        admin_token_ttl: Option<Dur>,
+        /// How long an assigned job waits for a runner.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pickup_timeout: Option<Dur>,
+        /// How often a job is assigned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pickup_tries: Option<u32>,
     }
     /// Runner registrations vanish. One of `fraction` and `names` is stated.
     GhRegistrationLoss {

@@ -171,6 +171,9 @@ params! {
     ActorCrash {
         /// Which.
         target: Actor,
+        /// With what.
+        #[serde(default = "EndSignal::kill", skip_serializing_if = "EndSignal::is_kill")]
+        signal: EndSignal,
         /// When its container is started again; absent: as its owner does it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restart_after: Option<Dur>,

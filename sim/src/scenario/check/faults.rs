@@ -83,7 +83,12 @@ impl Check<'_> {
                     );
                 }
             }
-            Fault::GhMessage(f) if f.mode == MessageMode::Inject => self.not_carried_out(&here("mode"), "inject"),
+            Fault::GhMessage(f) if f.body.is_some() && f.mode != MessageMode::Inject => self.at_key(
+                &here("body"),
+                "`body` belongs to `mode: inject`",
+                "events of the service have bodies of their own",
+                "write `mode: inject`, or use gh_malformed",
+            ),
             Fault::GhMessage(f) => needs(self, "delay", "by", f.mode != MessageMode::Delay || f.by.is_some()),
             Fault::GhStats(f) => needs(self, "add", "add", f.mode != StatsMode::Add || f.add.is_some()),
             Fault::GhRegistrationLoss(f) => {
@@ -230,6 +235,7 @@ impl Check<'_> {
             | Fault::ContainerExit(_)
             | Fault::GhStaleView(_)
             | Fault::GhJobState(_)
+            | Fault::GhSettings(_)
             | Fault::GhScalesetLoss(_)
             | Fault::GhVersionReject(_)
             | Fault::ApiOutage(_) => {}
