@@ -294,6 +294,7 @@ impl ErsPass {
             failed_ephemeral_runners: failed,
             phase,
             conditions: self.conditions.clone().unwrap_or_else(|| now.conditions.clone()),
+            written: now.written,
         };
         if want == *now {
             return self.conclude(Outcome::Settled);

@@ -207,26 +207,35 @@ macro_rules! merged {
     }};
 }
 
+// The first write of a status makes `status: {}` of nothing, whatever is pruned of it or zero in it (recorded:
+// d_seed_overlap-from-0.13.1/0.14.2 line 100, a `phase` that the old definitions do not know).
+
 fn ars_status(old: &ArsStatus, p: &ArsStatusPatch) -> Option<ArsStatus> {
-    merged!(old, p,
+    let first = (!old.written).then(|| ArsStatus { written: true, ..old.clone() });
+    let old = first.as_ref().unwrap_or(old);
+    let merged = merged!(old, p,
         current_runners => current_runners,
         phase => phase,
         pending => pending_ephemeral_runners,
         running => running_ephemeral_runners,
         failed => failed_ephemeral_runners,
         conditions => conditions,
-    )
+    );
+    merged.or(first)
 }
 
 fn ers_status(old: &ErsStatus, p: &ErsStatusPatch) -> Option<ErsStatus> {
-    merged!(old, p,
+    let first = (!old.written).then(|| ErsStatus { written: true, ..old.clone() });
+    let old = first.as_ref().unwrap_or(old);
+    let merged = merged!(old, p,
         current_replicas => current_replicas,
         pending => pending_ephemeral_runners,
         running => running_ephemeral_runners,
         failed => failed_ephemeral_runners,
         phase => phase,
         conditions => conditions,
-    )
+    );
+    merged.or(first)
 }
 
 fn al_status(old: &AlStatus, p: &AlStatusPatch) -> Option<AlStatus> {

@@ -73,7 +73,8 @@ struct Known {
     version: u64,
     generation: i64,
     value: u8,
-    status: u8,
+    /// Nothing until the first write, which is a change whatever it says.
+    status: Option<u8>,
     finalizers: Vec<Str>,
     deleting: bool,
     /// Versions it had before.
@@ -114,7 +115,7 @@ impl Reference {
                     version: self.version,
                     generation: i64::from(kind.is_custom()),
                     value: 0,
-                    status: 0,
+                    status: None,
                     finalizers: named(finalizers),
                     deleting: false,
                     past: vec![],
@@ -137,8 +138,8 @@ impl Reference {
             Op::Value { kind, name, value } => return self.apply(&Op::Update { kind, name, value, age: 0 }),
             Op::Status { name, value } => {
                 let known = self.objects.get(&(KINDS[1], NAMES[name])).ok_or(404u16)?;
-                if known.status != value {
-                    self.commit(KINDS[1], NAMES[name], |k| k.status = value);
+                if known.status != Some(value) {
+                    self.commit(KINDS[1], NAMES[name], |k| k.status = Some(value));
                 }
             }
             Op::Finalizers { kind, name, finalizers } => {
@@ -295,7 +296,7 @@ proptest! {
                     .iter()
                     .filter(|((k, _), _)| *k == kind)
                     .map(|((_, name), k)| {
-                        (Str::from(*name), (k.version, k.generation, k.value, k.status, k.finalizers.clone(), k.deleting))
+                        (Str::from(*name), (k.version, k.generation, k.value, k.status.unwrap_or(0), k.finalizers.clone(), k.deleting))
                     })
                     .collect();
                 prop_assert_eq!(known(&s, kind), expected, "{:?}", op);

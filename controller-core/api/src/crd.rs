@@ -248,6 +248,9 @@ pub struct ArsStatus {
     /// `next` only.
     #[serde(skip_serializing_if = "no_conditions")]
     pub conditions: Conditions,
+    /// Somebody wrote a status, if only an empty one: the first write is a change, and watchers are told.
+    #[serde(skip)]
+    pub written: bool,
 }
 
 /// One listener pod's owner. The spec is written once.
@@ -372,6 +375,9 @@ pub struct ErsStatus {
     /// `next` only.
     #[serde(skip_serializing_if = "no_conditions")]
     pub conditions: Conditions,
+    /// Somebody wrote a status, if only an empty one: the first write is a change, and watchers are told.
+    #[serde(skip)]
+    pub written: bool,
 }
 
 /// One runner, one registration, one pod, one job.
