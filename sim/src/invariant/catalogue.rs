@@ -133,7 +133,7 @@ catalogue! {
     "runner-ready-before-job" "SAFE-READY" Always:
         "No job is taken before its docker daemon and its permissions are ready.",
         "whoever reads the job's red cross",
-        "a daemon that dies during a job by itself",
+        "a daemon that dies during a job by itself; a hook that the network fails: its request lost, or delivered twice",
         "field-bugs.md SAFE-READY";
     "surplus-disappears" "LIVE-DOWN" Settles:
         "Idle runners above what was asked for disappear.",

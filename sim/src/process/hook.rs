@@ -254,10 +254,11 @@ impl Hook {
     }
 }
 
-/// The job's log says the same of both, but only a refusal is about the hook's permissions.
+/// The job's log says the same of all, but only a refusal is about the hook's permissions. A name that is taken is so because
+/// the network delivered the hook's own request twice: what was there before had been pruned.
 fn refused(error: &CallError, why: &'static str) -> &'static str {
     match error {
-        CallError::Api(status) if status.code < 500 => why,
+        CallError::Api(status) if status.code < 500 && !matches!(status.code, 409 | 429) => why,
         _ => "hook-unreachable",
     }
 }
@@ -315,6 +316,19 @@ mod tests {
         let refused = || CallError::Api(Arc::new(Status::new(Reason::Unauthorized, "Unauthorized")));
         let (calls, p) = drive(&mut Hook::new(env()), |_| Err(refused()));
         assert_eq!((calls, p.failed), (1, Some("hook-http-error")));
+    }
+
+    #[test]
+    fn a_creation_that_arrives_twice_is_not_about_permissions() {
+        let status = |reason| Err(CallError::Api(Arc::new(Status::new(reason, "workflow"))));
+        for (reason, why) in [(Reason::AlreadyExists, "hook-unreachable"), (Reason::Forbidden, "hook-create-failed")] {
+            let (_, p) = drive(&mut Hook::new(env()), |r| match r {
+                KubeRequest::ReviewAccess(_) => Ok(KubeOk::Allowed(true)),
+                KubeRequest::List { .. } => Ok(KubeOk::List { items: vec![], resource_version: 1 }),
+                _ => status(reason),
+            });
+            assert_eq!(p.failed, Some(why));
+        }
     }
 
     #[test]
