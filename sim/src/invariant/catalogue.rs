@@ -83,7 +83,7 @@ catalogue! {
     "deletion-finishes" "LIVE-DEL" Settles:
         "An object marked for deletion disappears.",
         "whoever uninstalls, renames or upgrades",
-        "five minutes; for as long as a job of its own runners runs, or counts as running at the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses",
+        "five minutes, which begin when the last job of its own runners is over, also for the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses",
         "arc-controllers.md §13 I12";
     "restarts-are-bounded" "SAFE-RATE" Always:
         "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, and no write repeated more than sixty times a minute to no effect.",

@@ -46,6 +46,10 @@ pub struct SetState {
     pub full_at: Option<Time>,
     /// The same now.
     pub full: bool,
+    /// A job of its runs, or ran until then, as far as the service knows: what is being deleted waits for it.
+    pub worked_at: Option<Time>,
+    /// The same now.
+    pub works: bool,
     /// Runners that existed when maxRunners was lowered, and still do.
     pub leftover: i32,
     /// When maxRunners was last lowered.
@@ -212,6 +216,11 @@ impl SetState {
             self.full_at = Some(now);
         }
         self.full = full;
+        let works = self.busy > 0 || self.running > 0;
+        if works || self.works {
+            self.worked_at = Some(now);
+        }
+        self.works = works;
     }
 }
 

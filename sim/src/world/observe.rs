@@ -412,12 +412,17 @@ impl World {
         }
     }
 
-    /// Until when what is overdue was not bad after all: until now if it is excused, else until its set had a runner to spare.
+    /// Until when what is overdue was not bad after all: until now if it is excused, else until its set had a runner to spare,
+    /// or the last job of its set was over.
     fn good_until(&self, check: &Check) -> Option<Time> {
         if self.is_excused(check) {
             return Some(self.now);
         }
         let ledger = &self.invariants.ledger;
+        if let Check::Deleting(uid) = check {
+            let object = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid))?;
+            return ledger.sets.iter().filter(|(set, _)| is_of(object, set)).filter_map(|(_, s)| s.worked_at).max();
+        }
         let Check::JobRunner(job) = check else { return None };
         match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
             Some(set) => ledger.sets.get(set)?.full_at,
@@ -494,10 +499,9 @@ impl World {
                 let Some((site, object)) = found else { return false };
                 let protected =
                     matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding | Kind::Secret);
-                let name = object.meta().label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
-                ledger.sets.iter().any(|((_, key), s)| {
+                ledger.sets.iter().any(|(set, s)| {
                     let live = s.ars.as_deref().filter(|a| protected && !a.metadata.is_deleting());
-                    ((s.busy > 0 || s.running > 0) && (key.name == name || key.name == object.meta().name))
+                    (s.works && is_of(object, set))
                         || live.is_some_and(|a| {
                             crate::invariant::is_named_by(a, object)
                                 || crate::invariant::is_used_by(a, object, &site.cluster)
@@ -528,6 +532,12 @@ impl World {
         let on_listener = state.listeners.iter().filter_map(|l| ledger.listeners.get(&(set.0, l.clone())));
         on_set || on_listener.into_iter().any(|l| l.status.conditions.iter().any(|c| c.status))
     }
+}
+
+/// Whether an object is the set's own, or one made for it.
+fn is_of(object: &Object, set: &SetKey) -> bool {
+    let meta = object.meta();
+    meta.name == set.1.name || meta.label("actions.github.com/scale-set-name").is_some_and(|name| *name == set.1.name)
 }
 
 /// The message of a controller's log line, without the object and the error it is about.
