@@ -14,6 +14,9 @@ use arc_api::{Duration, JobId, RequestId, Time};
 /// How long statistics must deny an unfinished assignment before it is forgotten: longer than the service waits for a
 /// runner (300 s, actions-service.md §5.3), and so that the idle runner it costs is gone within ten minutes.
 pub const DOUBT: Duration = Duration::from_secs(7 * 60);
+/// How long statistics must deny an unfinished job before an open offer is taken in its place: a job that waits for a place
+/// that nobody has must not wait as long as the place is doubted. Also how old counters may be while an offer stays open.
+pub const OFFER_DOUBT: Duration = Duration::from_secs(60);
 /// How long idle runners must get nothing although jobs are said to wait, before the excess is taken for a phantom.
 pub const PHANTOM_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long a phantom is believed in before runners are offered to it again.
@@ -196,10 +199,16 @@ impl Demand {
         let acquired = self.jobs.values().any(|j| j.stage == Stage::Acquired);
         !acquired && self.statistics.total_acquired_jobs == 0 && (self.offers.is_empty() || self.room(max) == 0)
     }
-    /// How many more jobs can be run under `max`.
+    /// How many more jobs can be run under `max`. An end that was never told of takes no room once counters have denied its
+    /// job for a minute; what was acquired since they came always does.
     pub fn room(&self, max: i32) -> i32 {
         let s = &self.statistics;
-        let owned = (s.total_assigned_jobs + s.total_acquired_jobs).max(self.jobs.len() as i32);
+        let denied = self.denied_since.is_some_and(|since| self.seen.since(since) >= OFFER_DOUBT);
+        let known = match denied {
+            true => self.said() + self.jobs.values().filter(|j| j.since > self.seen).count(),
+            false => self.jobs.len(),
+        };
+        let owned = (s.total_assigned_jobs + s.total_acquired_jobs).max(known as i32);
         max.saturating_sub(owned).max(0)
     }
     /// Open offers as far as there is room: take these and no more.
@@ -229,7 +238,8 @@ impl Demand {
             return true;
         }
         let open = self.wanted() > 0 || !self.offers.is_empty() || self.phantom.is_some();
-        open && now.since(self.seen) >= DOUBT / 2
+        let patience = if self.offers.is_empty() { DOUBT / 2 } else { OFFER_DOUBT };
+        open && now.since(self.seen) >= patience
     }
 }
 
@@ -349,6 +359,23 @@ mod tests {
             d.on_statistics(&statistics(3, 3, 4), Time::from_secs(minute * M + 5));
         }
         assert_eq!((d.phantom(), d.wanted()), (0, 3));
+    }
+
+    #[test]
+    fn an_offer_does_not_wait_for_a_place_that_only_a_lost_end_takes() {
+        let mut d = Demand::default();
+        d.on_events(&[offer(2)], Time::ZERO);
+        d.on_events(&[event(JobEventKind::Assigned, 1), started(1)], Time::ZERO);
+        d.on_statistics(&statistics(1, 1, 0), Time::ZERO);
+        assert_eq!(d.affordable_offers(1), [], "it runs");
+        assert!(!d.is_stale(Time::from_secs(M - 1)) && d.is_stale(Time::from_secs(M)));
+        d.on_statistics(&statistics(0, 0, 0), Time::from_secs(M));
+        assert_eq!(d.affordable_offers(1), [], "counters may lie once");
+        d.on_statistics(&statistics(0, 0, 0), Time::from_secs(2 * M));
+        assert_eq!((d.affordable_offers(1), d.wanted()), (vec![RequestId(2)], 1));
+        d.on_events(&[offer(3)], Time::from_secs(2 * M));
+        d.on_acquired(&[RequestId(2)], &[RequestId(2)], Time::from_secs(2 * M + 1));
+        assert_eq!(d.affordable_offers(1), [], "the place is taken now");
     }
 
     #[test]
