@@ -149,6 +149,22 @@ fn an_ephemeral_claim_is_made_bound_and_collected() {
 }
 
 #[test]
+fn a_pod_of_the_same_name_gets_a_claim_of_its_own_when_the_old_one_is_gone() {
+    let mut rig = rig();
+    rig.create(with_work_volume("p"));
+    rig.secs(6);
+    rig.delete(Kind::Pod, "default", "p", DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() })
+        .expect("deleted");
+    let uid = rig.create(with_work_volume("p")).meta().uid;
+    rig.run_for(Duration::from_millis(150));
+    assert!(why_unscheduled(&rig, "p").contains("was not created for pod"));
+    rig.secs(10);
+    let claim = rig.cluster.api().typed::<PersistentVolumeClaim>(&key("p-work")).expect("made anew").clone();
+    assert_eq!((claim.phase.as_str(), claim.metadata.owner_references[0].uid), ("Bound", uid));
+    assert_eq!(rig.life("p").last().map(String::as_str), Some("Running c:running"));
+}
+
+#[test]
 fn a_claim_that_is_held_holds_its_pod() {
     let mut rig = rig();
     let fault = rig.cluster.hold_claims(PodScope::all());

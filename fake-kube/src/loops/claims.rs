@@ -79,6 +79,10 @@ fn claim_name(pod: &Pod, volume: &Volume) -> Option<Str> {
         _ => None,
     }
 }
+/// Whether the claim is the pod's: one of the same name that was made for a former pod is not.
+fn is_for(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
+    claim.metadata.owner_references.iter().any(|o| o.uid == pod.metadata.uid)
+}
 fn claims_of(pod: &Pod) -> impl Iterator<Item = (Key, &Volume)> {
     let namespace = &pod.metadata.namespace;
     pod.spec.volumes.iter().filter_map(move |v| Some((Key::new(namespace.clone(), claim_name(pod, v)?), v)))
@@ -135,7 +139,14 @@ impl Claims {
                     }
                 }
             }
-            Object::PersistentVolumeClaim(claim) if event.type_ != WatchType::Deleted => {
+            Object::PersistentVolumeClaim(claim) if event.type_ == WatchType::Deleted => {
+                // A pod that took the name of another waits for this: its own claim can be made now.
+                let users = self.users.get(&claim.metadata.key()).cloned().unwrap_or_default();
+                for user in users {
+                    self.set(Due::Make(user), now.after(self.settings.delay));
+                }
+            }
+            Object::PersistentVolumeClaim(claim) => {
                 let key = claim.metadata.key();
                 if claim.metadata.is_deleting() {
                     self.set(Due::Release(key.clone()), now.after(self.settings.delay));
@@ -186,8 +197,7 @@ impl Claims {
                     format_smolstr!("persistentvolumeclaim \"{name}\" not found")
                 });
             };
-            if volume.ephemeral.is_some() && !claim.metadata.owner_references.iter().any(|o| o.uid == pod.metadata.uid)
-            {
+            if volume.ephemeral.is_some() && !is_for(claim, pod) {
                 return State::Blocked(format_smolstr!(
                     "PVC {key} was not created for pod {} (pod is not owner)",
                     pod.metadata.key()
@@ -229,11 +239,14 @@ impl Claims {
         let _ = api.handle(&WHO, &KubeRequest::Update(bound.into(), Sub::Status), now);
     }
     /// Takes the protection from a claim that is being deleted and has no user left: a pod that exists in the API, whether
-    /// it runs or not (§5.9).
+    /// it runs or not (§5.9). A pod that only has the name of the claim's pod is none (`pvcprotection` asks `VolumeIsForPod`).
     fn let_go(&self, api: &mut ApiServer, key: &Key, now: Time) {
         let Some(claim) = api.typed::<PersistentVolumeClaim>(key) else { return };
+        let uses =
+            |pod: &Arc<Pod>| claims_of(pod).any(|(k, v)| k == *key && (v.ephemeral.is_none() || is_for(claim, pod)));
+        let used = self.users.get(key).into_iter().flatten().filter_map(|u| api.typed::<Pod>(u)).any(uses);
         let meta = &claim.metadata;
-        if meta.is_deleting() && meta.has_finalizer(PROTECTION) && !self.users.contains_key(key) {
+        if meta.is_deleting() && meta.has_finalizer(PROTECTION) && !used {
             let patch = Arc::new(Patch::finalizers(meta.finalizers_without(PROTECTION)));
             let request =
                 KubeRequest::Patch { kind: Kind::PersistentVolumeClaim, key: key.clone(), sub: Sub::Main, patch };
