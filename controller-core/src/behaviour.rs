@@ -307,7 +307,7 @@ with_more_switches! { switches {
     er_used_jit: UsedJit {
         /// The next pod uses it again (all releases).
         Reused = "reused",
-        /// It is removed, the next pod gets a new one.
+        /// It is removed, the next pod gets a new one; a runner whose job is known is deleted instead.
         Replaced = "replaced",
     }
     /// Which registrations a deleting runner removes (Q-JIT-LEAK, Q-SECRET-DELETED-REREGISTER).

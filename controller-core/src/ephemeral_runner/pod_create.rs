@@ -69,6 +69,11 @@ impl ErPass {
         match o.take_reply().into_object() {
             Ok(Some(object)) if ours(&object) => after(EXISTS_WAIT),
             Err(e) if !e.is_not_found() => fail(o, "Failed to fetch the pod", &e),
+            // Its registration has served or is lost with its job: the name would go on with somebody else's job on it.
+            Ok(_) | Err(_) if self.has_job(&o.settings.behaviour) => {
+                o.info("Ephemeral runner has a job assigned, but its pod is gone. Deleting it");
+                self.delete_runner(Step::AfterRunnerDeleted)
+            }
             Ok(_) | Err(_) if self.secret.is_none() => self.register(o),
             Ok(_) | Err(_) => {
                 let id = self.secret_runner_id().unwrap_or(self.runner().status.runner_id);

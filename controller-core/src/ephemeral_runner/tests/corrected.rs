@@ -43,6 +43,21 @@ fn a_pod_that_vanished_unseen_takes_its_registration_along() {
 }
 
 #[test]
+fn a_runner_whose_job_is_known_ends_with_its_pod_even_if_nobody_saw_it_end() {
+    for (release, again) in [(Release::V0_14_2, true), (Release::Next, false)] {
+        let mut w = up(release);
+        w.job_started("r");
+        w.registered.clear();
+        w.objects.remove(&(Kind::Pod, Key::new(NS, "r")));
+        w.sync();
+        settle(&mut w, "r");
+        assert_eq!(w.pods_made["r"] == 2, again, "{release}");
+        assert_eq!(is_gone(&w, "r"), !again, "{release}");
+        assert!(w.registered.is_empty(), "{release}");
+    }
+}
+
+#[test]
 fn a_live_runner_keeps_its_registration_when_its_secret_is_deleted() {
     for (release, kept) in [(Release::V0_14_2, false), (Release::Next, true)] {
         let mut w = up(release);
