@@ -310,6 +310,13 @@ with_more_switches! { switches {
         /// It is removed, the next pod gets a new one; a runner whose job is known is deleted instead.
         Replaced = "replaced",
     }
+    /// Whether the runner object is read from the server before it is registered (found: registered-after-its-end).
+    er_stale_object: StaleObject {
+        /// The cache is believed, so a runner that is over is registered again (all releases).
+        Believed = "believed",
+        /// It is read first.
+        Read = "read",
+    }
     /// Which registrations a deleting runner removes (Q-JIT-LEAK, Q-SECRET-DELETED-REREGISTER).
     er_removal: RemovalTarget {
         /// `status.runnerId`, also when it is 0 (all releases).

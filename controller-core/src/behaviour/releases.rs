@@ -52,6 +52,7 @@ impl Behaviour {
             er_work_folder: if r < V0_9_3 { WorkFolder::Never } else { WorkFolder::Sent },
             er_deprecated_code: if r < V0_14_0 { DeprecatedCode::NotAsked } else { DeprecatedCode::Asked },
             er_used_jit: UsedJit::Reused,
+            er_stale_object: StaleObject::Believed,
             er_removal: RemovalTarget::StatusId,
             er_stuck_pod: StuckPod::Ignored,
             er_registration_check: RegistrationCheck::Never,
@@ -195,6 +196,7 @@ impl Behaviour {
         self.er_quota = QuotaRejection::Wait30s;
         self.er_rejection = PodRejection::Backoff;
         self.er_used_jit = UsedJit::Replaced;
+        self.er_stale_object = StaleObject::Read;
         self.er_removal = RemovalTarget::Everything;
         self.er_stuck_pod = StuckPod::Replaced;
         self.er_registration_check = RegistrationCheck::Periodic;

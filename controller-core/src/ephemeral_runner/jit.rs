@@ -12,7 +12,9 @@ use arc_api::service::{Exception, Op, RunnerInfo, ServiceOk};
 use arc_api::{Kind, Meta, Object, OwnerRef, Resource, RunnerId, Str, ToSmolStr};
 
 use super::{ErPass, NO_PHASE, Purpose, RUNNER_CONTAINER, Removal, Step, fail, removal, settled};
-use crate::behaviour::{ErBackoff, ForeignName, JitStore, Overlays, PodExists, SinglePass, UsedJit, WorkFolder};
+use crate::behaviour::{
+    ErBackoff, ForeignName, JitStore, Overlays, PodExists, SinglePass, StaleObject, UsedJit, WorkFolder,
+};
 use crate::call::Reply;
 use crate::reconcile::{Decision, Observed, Outcome};
 
@@ -29,6 +31,34 @@ pub(super) fn runner_id_of(secret: &Secret) -> Option<RunnerId> {
 
 impl ErPass {
     pub(super) fn register(&mut self, o: &mut Observed<'_>) -> Decision {
+        match o.settings.behaviour.er_stale_object {
+            StaleObject::Believed => self.register_now(o),
+            StaleObject::Read => self.call(
+                Step::AfterLiveRunnerRead,
+                KubeRequest::Get { kind: Kind::EphemeralRunner, key: self.key.clone() },
+            ),
+        }
+    }
+
+    /// A registration belongs to nobody if the runner is gone: the cache of a manager whose watches broke may not know it yet.
+    pub(super) fn after_live_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunner>).cloned(),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
+        };
+        match live {
+            Some(live)
+                if live.metadata.uid == self.uid() && !live.metadata.is_deleting() && !live.status.phase.is_done() =>
+            {
+                self.runner = Some(live);
+                self.register_now(o)
+            }
+            Some(_) | None => settled(),
+        }
+    }
+
+    fn register_now(&mut self, o: &mut Observed<'_>) -> Decision {
         o.info("Creating ephemeral runner JIT config");
         let runner = self.runner();
         let op = Op::GenerateJitConfig {

@@ -58,6 +58,22 @@ fn a_runner_whose_job_is_known_ends_with_its_pod_even_if_nobody_saw_it_end() {
 }
 
 #[test]
+fn a_runner_that_is_over_is_not_registered_because_a_cache_shows_it() {
+    for (release, registered) in [(Release::V0_14_2, 1), (Release::Next, 0)] {
+        let mut w = up(release);
+        w.registered.clear();
+        for kind in [Kind::Secret, Kind::Pod, Kind::EphemeralRunner] {
+            if kind == Kind::EphemeralRunner {
+                w.sync();
+            }
+            w.objects.remove(&(kind, Key::new(NS, "r")));
+        }
+        w.run("r");
+        assert_eq!(w.registered.len(), registered, "{release}");
+    }
+}
+
+#[test]
 fn a_live_runner_keeps_its_registration_when_its_secret_is_deleted() {
     for (release, kept) in [(Release::V0_14_2, false), (Release::Next, true)] {
         let mut w = up(release);
