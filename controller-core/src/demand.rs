@@ -232,14 +232,14 @@ impl Demand {
     pub fn distrust(&mut self) {
         self.distrusted = true;
     }
-    /// Whether the counters are too old to be relied on while somebody may be waiting or idling because of them.
+    /// Whether the counters are too old to be relied on.
     pub fn is_stale(&self, now: Time) -> bool {
         if self.distrusted {
             return true;
         }
-        let open = self.wanted() > 0 || !self.offers.is_empty() || self.phantom.is_some();
+        // Also when nothing is known of: the message that told of it may have been lost.
         let patience = if self.offers.is_empty() { DOUBT / 2 } else { OFFER_DOUBT };
-        open && now.since(self.seen) >= patience
+        now.since(self.seen) >= patience
     }
 }
 
