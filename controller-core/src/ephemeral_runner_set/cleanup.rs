@@ -3,15 +3,15 @@
 //! Source: arc-controllers.md §4.4; recorded: d_uninstall, a_two_sets. Never takes a runner whose job still runs.
 
 use arc_api::crd::EphemeralRunner;
-use arc_api::kube::{DeleteOptions, KubeRequest, Patch, Sub};
+use arc_api::kube::{DeleteOptions, KubeOk, KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
 use arc_api::service::ServiceOk;
 use arc_api::{Duration, Kind};
 
 use super::classify::{Census, over};
 use super::scale::{NO_RUNNER, has_job};
-use super::{ErsPass, FINALIZER, Purpose, Step, fail, settled};
-use crate::behaviour::{ErsScaleDown, RemovalTarget};
+use super::{ErsPass, FINALIZER, Purpose, Step, fail, own_runners, settled};
+use crate::behaviour::{ErsGate, ErsScaleDown, RemovalTarget};
 use crate::call::CallError;
 use crate::ephemeral_runner::is_job_still_running;
 use crate::names;
@@ -24,13 +24,9 @@ impl ErsPass {
     pub(super) fn clean_up(&mut self, o: &mut Observed<'_>) -> Decision {
         o.info("Deleting resources");
         if o.caches.runners(&self.key).next().is_none() {
-            return match self.set().spec.ephemeral_runner_spec.proxy {
-                Some(_) => {
-                    let key = Key::new(self.key.namespace.clone(), names::runner_proxy(&self.key));
-                    let options = DeleteOptions::default();
-                    self.call(Step::AfterProxySecretDeleted, KubeRequest::Delete { kind: Kind::Secret, key, options })
-                }
-                None => self.finalizer_off(),
+            return match o.settings.behaviour.ers_gate {
+                ErsGate::Always | ErsGate::PatchId => self.without_runners(),
+                ErsGate::Level => self.list_runners(Step::AfterCleanUpListed),
             };
         }
         let ended = |r: &&std::sync::Arc<EphemeralRunner>| !r.metadata.is_deleting() && over(r);
@@ -38,6 +34,26 @@ impl ErsPass {
         self.doomed.reverse();
         self.candidates = Census::idle_first(o.caches.runners(&self.key));
         self.next_ended(o)
+    }
+
+    /// A runner that the cache does not show yet would be left to a controller that has lost its rights.
+    pub(super) fn after_clean_up_listed(&mut self, o: &mut Observed<'_>) -> Decision {
+        match o.take_reply().into_kube() {
+            Ok(KubeOk::List { items, .. }) if !own_runners(&items, self.set()).is_empty() => self.incomplete(o),
+            Ok(_) => self.without_runners(),
+            Err(e) => fail(o, "Failed to list ephemeral runners", &e),
+        }
+    }
+
+    fn without_runners(&mut self) -> Decision {
+        match self.set().spec.ephemeral_runner_spec.proxy {
+            Some(_) => {
+                let key = Key::new(self.key.namespace.clone(), names::runner_proxy(&self.key));
+                let options = DeleteOptions::default();
+                self.call(Step::AfterProxySecretDeleted, KubeRequest::Delete { kind: Kind::Secret, key, options })
+            }
+            None => self.finalizer_off(),
+        }
     }
 
     fn next_ended(&mut self, o: &mut Observed<'_>) -> Decision {

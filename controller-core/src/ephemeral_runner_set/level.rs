@@ -109,12 +109,17 @@ impl ErsPass {
         }
         self.sweep.reverse();
         if short.min(room) > 0 || surplus > 0 {
-            let labels = set.metadata.label(SCALE_SET_NAME).map(|name| (SCALE_SET_NAME.into(), name.clone()));
-            let namespace = Some(self.key.namespace.clone());
-            let labels = labels.into_iter().collect();
-            return self.call(Step::AfterListed, KubeRequest::List { kind: Kind::EphemeralRunner, namespace, labels });
+            return self.list_runners(Step::AfterListed);
         }
         self.report(o)
+    }
+
+    /// The runners of the scale set as the server has them.
+    pub(super) fn list_runners(&mut self, then: Step) -> Decision {
+        let name = self.set().metadata.label(SCALE_SET_NAME).cloned();
+        let labels = name.map(|name| (SCALE_SET_NAME.into(), name)).into_iter().collect();
+        let namespace = Some(self.key.namespace.clone());
+        self.call(then, KubeRequest::List { kind: Kind::EphemeralRunner, namespace, labels })
     }
 
     pub(super) fn after_listed(&mut self, o: &mut Observed<'_>) -> Decision {

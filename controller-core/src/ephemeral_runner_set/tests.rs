@@ -280,6 +280,20 @@ fn a_deleting_set_deletes_ended_runners_first_then_asks_for_each_other() {
 }
 
 #[test]
+fn a_deleting_set_waits_for_a_runner_that_the_cache_does_not_show() {
+    for (release, goes) in [(Release::V0_14_2, true), (Release::Next, false)] {
+        let mut w = state(release, &[]);
+        w.update::<EphemeralRunnerSet>(SET, |s| s.metadata.deletion_timestamp = Some(Time::ZERO));
+        w.sync();
+        let caches = w.caches.clone();
+        w.add_runner("late", ErPhase::Empty, None);
+        w.caches = caches;
+        w.run_set();
+        assert_eq!(w.get::<EphemeralRunnerSet>(SET).is_none(), goes, "{release}");
+    }
+}
+
+#[test]
 fn a_deleting_set_without_its_github_secret_is_stuck() {
     let mut w = state(Release::V0_14_2, &[("R", 1)]);
     w.objects.remove(&(Kind::Secret, Key::new(NS, "gh")));
