@@ -65,7 +65,7 @@ pub enum RunnerInput {
     Kube(u32, Result<KubeOk, CallError>),
     /// SIGTERM.
     Term,
-    /// The docker daemon it uses is gone.
+    /// The docker daemon it uses, or may use, is gone.
     DockerLost,
     /// The exec stream of its hook is over without an exit status: closed in good order, or reset.
     ExecLost {
@@ -156,6 +156,8 @@ pub struct Runner {
     id: RunnerId,
     token: Token,
     terminated: bool,
+    /// When its daemon, which had answered, was gone.
+    docker_lost: Option<Time>,
     out: Vec<RunnerOutput>,
 }
 
@@ -165,13 +167,16 @@ pub const EXEC_BEGINS: &str = "ExecBegins";
 const RENEW: Duration = Duration::from_secs(60);
 /// After a failed poll (§6.3).
 const POLL_AGAIN: Duration = Duration::from_secs(22);
+/// A job that begins this soon after the daemon's end met it by chance: nobody could have kept the runner from taking it.
+const DOCKER_RESTARTS: Duration = Duration::from_secs(30);
 /// A worker that is told to shut down reports its job within this time.
 const WORKER_SHUTDOWN: Duration = Duration::from_secs(2);
 
 impl Runner {
     /// A runner that has not started.
     pub fn new(env: RunnerEnv) -> Runner {
-        Runner { env, state: State::Created, id: RunnerId(0), token: Token(0), terminated: false, out: Vec::new() }
+        let (id, token) = (RunnerId(0), Token(0));
+        Runner { env, state: State::Created, id, token, terminated: false, docker_lost: None, out: Vec::new() }
     }
 
     /// The registration it runs under, once connected.
@@ -442,7 +447,9 @@ impl Runner {
         if work.docker_at.is_some_and(|t| t <= now) {
             work.docker_at = None;
             if !docker {
-                return self.end_work(JobResult::Failed, "docker-socket", 0, now);
+                let restarts = self.docker_lost.is_some_and(|lost| work.began <= lost.after(DOCKER_RESTARTS));
+                let why = if restarts { "docker-lost" } else { "docker-socket" };
+                return self.end_work(JobResult::Failed, why, 0, now);
             }
         }
         let State::Working(work) = &mut self.state else { return };
@@ -565,6 +572,7 @@ impl Runner {
     }
 
     fn on_docker_lost(&mut self, now: Time) {
+        self.docker_lost = Some(now);
         if self.uses_docker() {
             self.end_work(JobResult::Failed, "docker-lost", 0, now);
         }

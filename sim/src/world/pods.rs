@@ -353,14 +353,12 @@ impl World {
         }
     }
 
-    /// The daemon of a pod is gone: its runner's job loses it.
+    /// The daemon of a pod, which had answered, is gone: its runner loses it.
     pub(crate) fn docker_gone(&mut self, site: SiteId, pod: Uid) {
         let Some(id) = self.containers.get(&(site, pod, Str::new_static("runner"))).copied() else { return };
         let now = self.now;
         let mut out = Vec::new();
-        if let Some(Machine::Runner(r)) = self.proc_mut(id).map(|p| &mut p.machine)
-            && r.uses_docker()
-        {
+        if let Some(Machine::Runner(r)) = self.proc_mut(id).map(|p| &mut p.machine) {
             r.handle(crate::process::runner::RunnerInput::DockerLost, now);
             super::processes::convert(r.take_outputs(), now, &mut out);
         }

@@ -163,7 +163,7 @@ impl World {
         }
         if let Some(pod) = process.pod {
             self.containers.remove(&(process.site, pod, process.container.clone()));
-            if matches!(process.machine, Machine::Dind(_)) {
+            if matches!(&process.machine, Machine::Dind(d) if d.ready) {
                 self.docker_gone(process.site, pod);
             }
             if process.role == crate::plan::Role::Runner {

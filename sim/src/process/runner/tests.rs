@@ -96,6 +96,26 @@ fn docker_that_never_comes_delays_the_start_by_exactly_the_wait_and_fails_the_jo
 }
 
 #[test]
+fn a_daemon_that_dies_while_the_runner_waits_for_a_job_was_there_once() {
+    for (after, why) in [(10, "docker-lost"), (60, "docker-socket")] {
+        let (mut r, start) = (Runner::new(env()), Time::from_secs(100));
+        r.handle(RunnerInput::Start { docker: true }, start);
+        r.handle(RunnerInput::Wake { docker: true }, start.after(Duration::from_secs(1)));
+        r.handle(
+            RunnerInput::Service(Slot::Main, Ok(ServiceOk::Connected { runner: RunnerId(1), token: Token(2) })),
+            start,
+        );
+        r.handle(RunnerInput::DockerLost, start);
+        let began = start.after(Duration::from_secs(after));
+        r.handle(RunnerInput::Service(Slot::Main, Ok(job(Some(1)))), began);
+        r.take_outputs();
+        r.handle(RunnerInput::Wake { docker: false }, began.after(Duration::from_secs(1)));
+        let ends = |o: &RunnerOutput| matches!(o, RunnerOutput::JobEnded(_, JobResult::Failed, w) if *w == why);
+        assert!(r.take_outputs().iter().any(ends), "{after}");
+    }
+}
+
+#[test]
 fn docker_within_the_wait_is_waited_for() {
     let env = RunnerEnv { wait_for_docker: 120, docker_socket: Some("/var/run/docker.sock".into()), ..env() };
     let (_, _, ends, _) = live(env, None, Time::from_secs(90), healthy(Some(1)));
