@@ -78,7 +78,7 @@ catalogue! {
     "nothing-orphaned" "SAFE-ORPHAN" AtTheEnd:
         "At quiescence nothing is left without its owner: registrations, sessions, scale sets, pods, secrets, protected objects.",
         "whoever cleans up, or pays for what is not cleaned up",
-        "sessions within their time to live",
+        "sessions within their time to live; a registration that the service makes, after its caller has given the request up, for a runner that has had one: it is never told of, and goes after a day offline",
         "arc-controllers.md §13 I9, actions-service.md §8 I12";
     "deletion-finishes" "LIVE-DEL" Settles:
         "An object marked for deletion disappears.",
@@ -113,7 +113,7 @@ catalogue! {
     "one-registration-per-runner" "SAFE-REG" Settles:
         "An EphemeralRunner has at most one registration, and a registration has its EphemeralRunner.",
         "the runner list on GitHub, the runner limit of the group",
-        "two minutes: a lost reply is repaired by removing and registering again",
+        "two minutes: a lost reply is repaired by removing and registering again; a registration that nobody is told of, see nothing-orphaned",
         "actions-service.md §8 I12";
     "counters-true" "SAFE-TRUTH" Settles:
         "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist.",

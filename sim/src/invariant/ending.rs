@@ -83,7 +83,7 @@ pub(crate) fn service_orphans(
                 .filter_map(|o| o.get::<EphemeralRunner>())
                 .any(|e| e.metadata.name == runner.name)
         });
-        if !owned {
+        if !owned && !invariants.ledger.unheard.contains(&runner.id) {
             found.push(Orphan {
                 about: format_smolstr!("runner {}", runner.name),
                 said: "is registered at the service and has no EphemeralRunner".into(),

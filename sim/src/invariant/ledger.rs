@@ -170,6 +170,8 @@ pub struct Ledger {
     pub by_name: BTreeMap<Str, SiteKey>,
     /// Registrations.
     pub registrations: BTreeMap<RunnerId, Registration>,
+    /// Registrations made of a request that its caller had given up, for a runner that no longer wanted one.
+    pub unheard: BTreeSet<RunnerId>,
     /// Scale sets of the service by id.
     pub scale_sets: BTreeMap<ScaleSetId, SetKey>,
     /// Jobs.
@@ -225,6 +227,14 @@ impl SetState {
 }
 
 impl Ledger {
+    /// The service registered a runner of this name and nobody hears of it. A runner without a registration asks again and is
+    /// told that its name is taken; one that has had its own never asks.
+    pub fn not_heard(&mut self, id: RunnerId, name: &Str) {
+        let runner = self.by_name.get(name).and_then(|place| self.runners.get(place)?.object.as_ref());
+        if runner.is_none_or(|r| r.metadata.is_deleting() || !r.status.runner_id.is_none()) {
+            self.unheard.insert(id);
+        }
+    }
     /// The set that an EphemeralRunnerSet's or listener's labels or owner name.
     pub fn set(&mut self, key: &SetKey) -> &mut SetState {
         self.sets.entry(key.clone()).or_default()

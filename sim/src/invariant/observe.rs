@@ -561,7 +561,9 @@ impl Invariants {
 
     fn check_registrations(&mut self, place: &SiteKey, now: Time) {
         let Some(r) = self.ledger.runners.get(place) else { return };
-        let (orphan, ids): (bool, Vec<RunnerId>) = (r.object.is_none(), r.registrations.iter().copied().collect());
+        let heard = |id: &&RunnerId| !self.ledger.unheard.contains(id);
+        let (orphan, ids): (bool, Vec<RunnerId>) =
+            (r.object.is_none(), r.registrations.iter().filter(heard).copied().collect());
         let newest = ids.last().copied();
         self.looked("one-registration-per-runner");
         for id in ids {

@@ -60,6 +60,9 @@ impl World {
         }
         match outcome {
             Outcome::Reply(reply) => {
+                if let (true, Ok(ServiceOk::Jit { runner, .. })) = (orphaned, &reply) {
+                    self.invariants.ledger.not_heard(runner.id, &runner.name);
+                }
                 let reply = Reply::Service(reply.map_err(CallError::Service));
                 if orphaned {
                     self.calls.remove(call);
