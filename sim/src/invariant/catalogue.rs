@@ -58,12 +58,12 @@ catalogue! {
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
         "whoever waits for the job",
-        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work; jobs for a set that its user took away; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work; jobs for a set that its user took away, or that an eventual update drains; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I3";
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",
         "every job of the scale set",
-        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in",
+        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in; they begin again when the last job of the old runners is over, if the controller updates eventually",
         "actions-service.md §8 I21, arc-controllers.md §13 I5";
     "busy-runner-kept" "SAFE-BUSY" Always:
         "ARC deletes no pod and no registration of a runner that works on a job.",
@@ -98,12 +98,12 @@ catalogue! {
     "world-converges" "LIVE-HEAL" AtTheEnd:
         "After faults and operators have left it alone the world comes to rest in the state that was asked for, and stays there.",
         "everybody",
-        "polls and lease renewals go on; work that is still running",
+        "polls and lease renewals go on; work that is still running, and work that waits for its place",
         "dst-practices.md §8";
     "min-runners-kept" "LIVE-MIN" Settles:
         "Idle runners reach minRunners.",
         "whoever pays for warm runners to have none waiting",
-        "five minutes; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, which begin again with the listener after an eventual update; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I2";
     "owned-by-user" "SAFE-OWNER" Always:
         "The objects the user owns, the AutoscalingRunnerSet and its scale set, are deleted only on the user's request.",
@@ -128,12 +128,12 @@ catalogue! {
     "references-resolve" "SAFE-REF" Settles:
         "A listener's EphemeralRunnerSet and a runner pod's ServiceAccount exist and are not being deleted.",
         "the listener's patches, the container hook",
-        "two minutes; pods that have ended",
+        "two minutes; pods that have ended; runners of a set that its user took away, which end with their job",
         "arc-controllers.md §13 I7, field-bugs.md seed-kube-mode-hook-forbidden";
     "runner-ready-before-job" "SAFE-READY" Always:
         "No job is taken before its docker daemon and its permissions are ready.",
         "whoever reads the job's red cross",
-        "a daemon that dies during a job by itself; a hook that the network fails: its request lost, or delivered twice",
+        "a daemon that dies by itself during a job or less than half a minute before it, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice",
         "field-bugs.md SAFE-READY";
     "surplus-disappears" "LIVE-DOWN" Settles:
         "Idle runners above what was asked for disappear.",

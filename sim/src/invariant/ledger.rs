@@ -50,6 +50,10 @@ pub struct SetState {
     pub worked_at: Option<Time>,
     /// The same now.
     pub works: bool,
+    /// Its jobs run, or ran until then, and it has no listener: an eventual update waits for them.
+    pub drained_at: Option<Time>,
+    /// The same now.
+    pub drains: bool,
     /// Runners that existed when maxRunners was lowered, and still do.
     pub leftover: i32,
     /// When maxRunners was last lowered.
@@ -223,6 +227,11 @@ impl SetState {
             self.worked_at = Some(now);
         }
         self.works = works;
+        let drains = works && self.listeners.is_empty();
+        if drains || self.drains {
+            self.drained_at = Some(now);
+        }
+        self.drains = drains;
     }
 }
 

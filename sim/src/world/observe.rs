@@ -15,6 +15,7 @@ use fake_github::event::ServiceEvent;
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
 use crate::invariant::{Check, Ledger, RunnerState, SetKey, SetState};
 use crate::plan::Role;
+use crate::plan::world::Strategy;
 use crate::trace::{Actor, Digest, What};
 
 impl World {
@@ -414,18 +415,21 @@ impl World {
 
     /// Until when what is overdue was not bad after all: until now if it is excused, else until its set had a runner to spare,
     /// or the last job of its set was over.
-    fn good_until(&self, check: &Check) -> Option<Time> {
+    pub(crate) fn good_until(&self, check: &Check) -> Option<Time> {
         if self.is_excused(check) {
             return Some(self.now);
         }
         let ledger = &self.invariants.ledger;
+        if let Check::Polling(set) | Check::MinRunners(set) = check {
+            return self.drained_until(set);
+        }
         if let Check::Deleting(uid) = check {
             let object = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid))?;
             return ledger.sets.iter().filter(|(set, _)| is_of(object, set)).filter_map(|(_, s)| s.worked_at).max();
         }
         let Check::JobRunner(job) = check else { return None };
         match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
-            Some(set) => ledger.sets.get(set)?.full_at,
+            Some(set) => ledger.sets.get(set)?.full_at.max(self.drained_until(set)),
             None => {
                 let sets = self.github.candidates(*job);
                 let full = sets.iter().map(|id| ledger.sets.get(ledger.scale_sets.get(id)?)?.full_at);
@@ -433,6 +437,13 @@ impl World {
                 full.min().flatten()
             }
         }
+    }
+
+    /// Until when an eventual update kept the set's listener away: until then the jobs of its old runners ran.
+    fn drained_until(&self, set: &SetKey) -> Option<Time> {
+        let eventual = self.spec_of(set.0).controllers.iter().any(|c| c.update_strategy == Strategy::Eventual);
+        let state = self.invariants.ledger.sets.get(set).filter(|_| eventual)?;
+        if state.drains { Some(self.now) } else { state.drained_at }
     }
 
     /// Whether a set that the user wants would take this job.
@@ -508,6 +519,12 @@ impl World {
                         })
                 })
             }
+            // What the user has taken away ends with its job, under an account that Helm deletes before it.
+            Check::Reference(uid) => ledger.runners.values().any(|r| {
+                let home = r.runner_set.as_ref().and_then(|h| ledger.runner_sets.get(h)?.set.as_ref());
+                let taken = home.and_then(|set| ledger.sets.get(set)).is_some_and(|s| !s.wanted);
+                taken && r.pod.as_ref().is_some_and(|p| p.metadata.uid == *uid)
+            }),
             Check::JobsFail(set, _) => self.is_reported(set),
             Check::Visible(uid) => {
                 let pod = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid).map(|p| (s, p)));

@@ -271,9 +271,8 @@ impl World {
             .filter(|(c, since, ..)| {
                 since.0 <= old
                     && !working
-                    && !matches!(c, crate::invariant::Check::MinRunners(_) if self.is_excused(c))
                     && !matches!(c, crate::invariant::Check::Polling(_) | crate::invariant::Check::Surplus(_))
-                    && !self.is_excused(c)
+                    && self.good_until(c).is_none_or(|until| until.0 <= old)
             })
             .map(|(c, since, about, said)| {
                 ((*about).clone(), arc_api::format_smolstr!("{}: {said} (since {since})", c.rule().0))
