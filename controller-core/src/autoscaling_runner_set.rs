@@ -105,6 +105,8 @@ pub struct ArsPass {
     ars: Option<Arc<AutoscalingRunnerSet>>,
     latest: Option<Arc<EphemeralRunnerSet>>,
     listener: Option<Arc<AutoscalingListener>>,
+    /// Where this set's listener is, by the spec it was computed from: a pass asks several times.
+    listener_at: Option<(Arc<ArsSpec>, Key)>,
     /// Objects that are still to be deleted in this pass.
     doomed: Vec<Key>,
     building: Option<ClientBuild>,
@@ -132,6 +134,7 @@ impl ArsPass {
             ars: None,
             latest: None,
             listener: None,
+            listener_at: None,
             doomed: Vec::new(),
             building: None,
             client: None,
@@ -224,6 +227,9 @@ impl ArsPass {
 
     /// The name and namespace of this set's listener.
     fn listener_key(&self, o: &Observed<'_>) -> Key {
+        if let Some((_, key)) = self.listener_at.as_ref().filter(|(spec, _)| Arc::ptr_eq(spec, &self.ars().spec)) {
+            return key.clone();
+        }
         let name = names::listener(&self.key, &self.ars().spec, &o.settings.behaviour);
         Key::new(o.settings.namespace.clone(), name)
     }
@@ -235,6 +241,7 @@ impl ArsPass {
             return Decision::End(Outcome::Settled);
         };
         self.ars = Some(Arc::clone(ars));
+        self.listener_at = Some((Arc::clone(&ars.spec), self.listener_key(o)));
         let meta = &ars.metadata;
         if meta.is_deleting() {
             if !meta.has_finalizer(names::ARS_FINALIZER) {

@@ -23,12 +23,15 @@ pub const WATCHED: &[Kind] = &[
     Kind::RoleBinding,
 ];
 
+/// What an owner of a kind owns, by name.
+type Children = (Kind, BTreeMap<Str, Object>);
+
 /// One kind's cache.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     objects: BTreeMap<Key, Object>,
-    /// (namespace, kind and name of the owner) → its objects by name, so that a pass reads its children without a look-up each.
-    by_owner: BTreeMap<(Str, Kind, Str), BTreeMap<Str, Object>>,
+    /// Place of the owner → its kind and its objects by name, so that a pass reads its children without a look-up each.
+    by_owner: BTreeMap<Key, Vec<Children>>,
 }
 
 impl Cache {
@@ -41,7 +44,12 @@ impl Cache {
             self.unindex(&gone, &key.name);
         }
         if let Some(owner) = owner {
-            self.by_owner.entry(owner).or_default().insert(key.name, object);
+            let (kind, owner) = owner;
+            let kinds = self.by_owner.entry(owner).or_default();
+            match kinds.iter_mut().find(|(k, _)| *k == kind) {
+                Some((_, set)) => drop(set.insert(key.name, object)),
+                None => kinds.push((kind, BTreeMap::from([(key.name, object)]))),
+            }
         }
         old
     }
@@ -53,12 +61,14 @@ impl Cache {
         }
         Some(old)
     }
-    fn unindex(&mut self, owner: &(Str, Kind, Str), name: &Str) {
-        if let Some(set) = self.by_owner.get_mut(owner) {
+    fn unindex(&mut self, (kind, owner): &(Kind, Key), name: &Str) {
+        let Some(kinds) = self.by_owner.get_mut(owner) else { return };
+        if let Some((_, set)) = kinds.iter_mut().find(|(k, _)| k == kind) {
             set.remove(name);
-            if set.is_empty() {
-                self.by_owner.remove(owner);
-            }
+        }
+        kinds.retain(|(_, set)| !set.is_empty());
+        if kinds.is_empty() {
+            self.by_owner.remove(owner);
         }
     }
     /// One object.
@@ -70,8 +80,9 @@ impl Cache {
         self.objects.values()
     }
     /// Objects whose controlling owner has this kind and name.
-    pub fn owned_by<'a>(&'a self, namespace: &Str, kind: Kind, owner: &Str) -> impl Iterator<Item = &'a Object> {
-        self.by_owner.get(&(namespace.clone(), kind, owner.clone())).into_iter().flat_map(BTreeMap::values)
+    pub fn owned_by(&self, kind: Kind, owner: &Key) -> impl Iterator<Item = &Object> {
+        let kinds = self.by_owner.get(owner).into_iter().flatten();
+        kinds.filter(move |(k, _)| *k == kind).flat_map(|(_, set)| set.values())
     }
     /// Number of objects.
     pub fn len(&self) -> usize {
@@ -84,9 +95,9 @@ impl Cache {
 }
 
 /// Index key of an object that has a controlling owner.
-fn owner_of(object: &Object) -> Option<(Str, Kind, Str)> {
+fn owner_of(object: &Object) -> Option<(Kind, Key)> {
     let meta = object.meta();
-    meta.controller().map(|o| (meta.namespace.clone(), o.kind, o.name.clone()))
+    meta.controller().map(|o| (o.kind, Key { namespace: meta.namespace.clone(), name: o.name.clone() }))
 }
 
 /// All caches of a manager process.
@@ -128,17 +139,17 @@ impl Caches {
     pub fn get<T: Resource>(&self, key: &Key) -> Option<&Arc<T>> {
         self.of(T::KIND).get(key).and_then(T::unwrap)
     }
-    /// Cached objects of a type owned by (kind, name), in key order.
-    pub fn owned<'a, T: Resource>(&'a self, ns: &Str, owner: Kind, name: &Str) -> impl Iterator<Item = &'a Arc<T>> {
-        self.of(T::KIND).owned_by(ns, owner, name).filter_map(T::unwrap)
+    /// Cached objects of a type owned by (kind, place), in key order.
+    pub fn owned<T: Resource>(&self, kind: Kind, owner: &Key) -> impl Iterator<Item = &Arc<T>> {
+        self.of(T::KIND).owned_by(kind, owner).filter_map(T::unwrap)
     }
     /// EphemeralRunnerSets of an AutoscalingRunnerSet.
-    pub fn runner_sets<'a>(&'a self, ars: &Key) -> impl Iterator<Item = &'a Arc<EphemeralRunnerSet>> {
-        self.owned(&ars.namespace, Kind::AutoscalingRunnerSet, &ars.name)
+    pub fn runner_sets(&self, ars: &Key) -> impl Iterator<Item = &Arc<EphemeralRunnerSet>> {
+        self.owned(Kind::AutoscalingRunnerSet, ars)
     }
     /// EphemeralRunners of an EphemeralRunnerSet.
-    pub fn runners<'a>(&'a self, ers: &Key) -> impl Iterator<Item = &'a Arc<EphemeralRunner>> {
-        self.owned(&ers.namespace, Kind::EphemeralRunnerSet, &ers.name)
+    pub fn runners(&self, ers: &Key) -> impl Iterator<Item = &Arc<EphemeralRunner>> {
+        self.owned(Kind::EphemeralRunnerSet, ers)
     }
     /// Pods with a label, in one namespace.
     pub fn pods_labelled<'a>(

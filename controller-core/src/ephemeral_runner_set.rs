@@ -212,14 +212,19 @@ impl ErsPass {
     }
 
     fn compare(&mut self, o: &mut Observed<'_>) -> Decision {
-        self.census = Census::of(o.caches.runners(&self.key));
+        let behaviour = &o.settings.behaviour;
+        let first = behaviour.ers_finished_sweep == FinishedSweep::First;
+        // The comparison by level counts for itself.
+        if first || behaviour.ers_gate != ErsGate::Level {
+            self.census = Census::of(o.caches.runners(&self.key), behaviour.ers_gate);
+        }
         let url = &self.set().spec.ephemeral_runner_spec.github_config_url;
         if o.settings.metrics && !is_config_url(url) {
             let url = url.clone();
             o.error("Github Config URL is invalid", url);
             return settled();
         }
-        if o.settings.behaviour.ers_finished_sweep == FinishedSweep::First {
+        if first {
             self.doomed = std::mem::take(&mut self.census.finished);
             self.doomed.reverse();
         }

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use arc_api::crd::ArsSpec;
-use arc_api::{Labels, ScaleSetId, Str};
+use arc_api::{Labels, ScaleSetId, SmolStrBuilder, Str};
 use serde::Serialize;
 
 use crate::behaviour::{Behaviour, SpecGeneration};
@@ -51,6 +51,15 @@ impl Fnv {
     }
     /// The text that objects carry: decimal digits through the safe alphabet, up to ten characters.
     pub fn text(self) -> Str {
+        let (digits, at) = self.digits();
+        ascii(&digits[at..]).into()
+    }
+    /// Appends the first eight characters of the text.
+    pub fn push8(self, to: &mut SmolStrBuilder) {
+        let (digits, at) = self.digits();
+        to.push_str(ascii(&digits[at..digits.len().min(at + 8)]));
+    }
+    fn digits(self) -> ([u8; 10], usize) {
         let mut digits = [0u8; 10];
         let (mut n, mut at) = (self.0, digits.len());
         loop {
@@ -61,8 +70,13 @@ impl Fnv {
                 break;
             }
         }
-        digits[at..].iter().map(|d| *d as char).collect()
+        (digits, at)
     }
+}
+
+/// Letters of the alphabet as text.
+fn ascii(letters: &[u8]) -> &str {
+    std::str::from_utf8(letters).unwrap_or_default()
 }
 
 impl io::Write for Fnv {
@@ -82,8 +96,9 @@ pub fn of_text(text: &str) -> Str {
 
 /// The first eight characters of the hash of a text: the part of a name (arc-controllers.md §8.1).
 pub fn hash8(text: &str) -> Str {
-    let whole = of_text(text);
-    whole.get(..8).unwrap_or(&whole).into()
+    let mut name = SmolStrBuilder::new();
+    Fnv::default().bytes(text.as_bytes()).push8(&mut name);
+    name.finish()
 }
 
 /// The hash of any value, e.g. policy rules or secret data.

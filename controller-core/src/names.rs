@@ -4,10 +4,10 @@
 
 use arc_api::crd::{ArsSpec, AutoscalingRunnerSet};
 use arc_api::meta::Key;
-use arc_api::{Str, format_smolstr};
+use arc_api::{SmolStrBuilder, Str, format_smolstr};
 
 use crate::behaviour::{Behaviour, ListenerIdentityName, ListenerName, ValuesHash};
-use crate::hashes::hash8;
+use crate::hashes::{Fnv, hash8};
 
 /// Finalizer of an AutoscalingRunnerSet.
 pub const ARS_FINALIZER: &str = "autoscalingrunnerset.actions.github.com/finalizer";
@@ -46,7 +46,17 @@ pub fn hashes_are_labels(behaviour: &Behaviour) -> bool {
 
 /// `<ars>-<hash8(ns)>-listener`.
 fn by_namespace(ars: &str, namespace: &str) -> Str {
-    format_smolstr!("{ars}-{}-listener", hash8(namespace))
+    listener_of(ars, Fnv::default().bytes(namespace.as_bytes()))
+}
+
+/// The same for any hash; without formatting, every pass of every set asks for its listener's name.
+fn listener_of(ars: &str, hash: Fnv) -> Str {
+    let mut name = SmolStrBuilder::new();
+    name.push_str(ars);
+    name.push('-');
+    hash.push8(&mut name);
+    name.push_str("-listener");
+    name.finish()
 }
 
 /// Name of a set's AutoscalingListener, and of its pod.
@@ -54,8 +64,8 @@ pub fn listener(ars: &Key, spec: &ArsSpec, behaviour: &Behaviour) -> Str {
     match behaviour.al_name {
         ListenerName::Namespace => by_namespace(&ars.name, &ars.namespace),
         ListenerName::NamespaceGroupUrl => {
-            let input = format!("{}@{}@{}", ars.namespace, spec.runner_group, spec.github_config_url);
-            format_smolstr!("{}-{}-listener", ars.name, hash8(&input))
+            let parts = [&*ars.namespace, "@", &spec.runner_group, "@", &spec.github_config_url];
+            listener_of(&ars.name, parts.iter().fold(Fnv::default(), |hash, part| hash.bytes(part.as_bytes())))
         }
     }
 }

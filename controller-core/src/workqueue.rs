@@ -25,8 +25,8 @@ const LOW: i32 = -100;
 #[derive(Clone, Debug)]
 pub struct WorkQueue<K> {
     items: Items<K>,
-    /// Keys that workers have, with the priority they were taken at: a requeue keeps it.
-    processing: BTreeMap<K, i32>,
+    /// Keys that workers have, with the priority they were taken at: a requeue keeps it. As few as there are workers.
+    processing: Vec<(K, i32)>,
     failures: BTreeMap<K, u32>,
     /// The classic limiter's bucket over all keys: 10 a second, burst 100.
     bucket: Option<Throttle>,
@@ -75,7 +75,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
             }
         };
         let cap = if kind == QueueBucket::Capped { SHORT_CAP } else { CAP };
-        WorkQueue { items, processing: BTreeMap::new(), failures: BTreeMap::new(), bucket, cap, added: 0 }
+        WorkQueue { items, processing: Vec::new(), failures: BTreeMap::new(), bucket, cap, added: 0 }
     }
     /// Adds a key for now, as a watch event does.
     pub fn add(&mut self, key: K, now: Time) {
@@ -87,7 +87,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
     }
     /// Adds a key for later; zero is now. `RequeueAfter` ends here.
     pub fn add_after(&mut self, key: K, delay: Duration, now: Time) {
-        let priority = self.processing.get(&key).copied().unwrap_or(0);
+        let priority = self.processing.iter().find(|(k, _)| *k == key).map_or(0, |(_, priority)| *priority);
         self.put(key, (!delay.is_zero()).then(|| now.after(delay)), priority, now);
     }
     /// Adds a key after a wait that doubles with each failure; gives the wait. Errors and `Requeue` end here.
@@ -119,20 +119,19 @@ impl<K: Ord + Clone> WorkQueue<K> {
             Items::Priority { by_key, order } => {
                 let due = |rank: &Rank| rank.ready_at.is_none_or(|t| t <= now);
                 let processing = &self.processing;
-                let rank = *order.iter().take_while(|(r, _)| due(r)).find(|(_, k)| !processing.contains_key(*k))?.0;
+                let rank = *order.iter().take_while(|(r, _)| due(r)).find(|(_, k)| !has(processing, k))?.0;
                 let key = order.remove(&rank)?;
                 by_key.remove(&key);
                 (key, rank.low.0)
             }
         };
-        self.processing.insert(key.clone(), priority);
+        self.processing.push((key.clone(), priority));
         Some(key)
     }
     /// Gives a key back; if it was added meanwhile it is ready again.
     pub fn done(&mut self, key: &K) {
-        if self.processing.remove(key).is_none() {
-            return;
-        }
+        let Some(at) = self.processing.iter().position(|(k, _)| k == key) else { return };
+        self.processing.swap_remove(at);
         if let Items::Classic { ready, dirty, .. } = &mut self.items
             && dirty.contains(key)
         {
@@ -146,6 +145,10 @@ impl<K: Ord + Clone> WorkQueue<K> {
         match &self.items {
             Items::Classic { delayed, .. } => delayed.order.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at),
             Items::Priority { order, .. } => {
+                // Nearly always nothing is delayed: those would be the last.
+                if order.last_key_value().is_none_or(|(r, _)| r.ready_at.is_none_or(|t| t <= now)) {
+                    return Time::NEVER;
+                }
                 let after = Rank { ready_at: Some(now), low: std::cmp::Reverse(i32::MIN), added: u64::MAX };
                 order.range(after..).find_map(|(r, _)| r.ready_at).unwrap_or(Time::NEVER)
             }
@@ -186,7 +189,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
                     }
                 },
                 None => {
-                    if dirty.insert(key.clone()) && !self.processing.contains_key(&key) {
+                    if dirty.insert(key.clone()) && !has(&self.processing, &key) {
                         ready.push_back(key);
                     }
                 }
@@ -217,11 +220,16 @@ impl<K: Ord + Clone> WorkQueue<K> {
             }
             let key = entry.remove();
             delayed.at.remove(&key);
-            if dirty.insert(key.clone()) && !self.processing.contains_key(&key) {
+            if dirty.insert(key.clone()) && !has(&self.processing, &key) {
                 ready.push_back(key);
             }
         }
     }
+}
+
+/// Whether a worker has the key.
+fn has<K: PartialEq>(processing: &[(K, i32)], key: &K) -> bool {
+    processing.iter().any(|(k, _)| k == key)
 }
 
 #[cfg(test)]

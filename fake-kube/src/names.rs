@@ -41,6 +41,21 @@ fn is_label_text(text: &str) -> bool {
     }
 }
 
+/// Labels with dots between them.
+fn is_subdomain_text(text: &str) -> bool {
+    // Before the first byte and behind the last one a label begins and ends.
+    let mut last = b'.';
+    text.bytes().chain([b'.']).all(|b| {
+        let fits = match b {
+            b'.' => lower_alnum(last),
+            b'-' => last != b'.',
+            _ => lower_alnum(b),
+        };
+        last = b;
+        fits
+    })
+}
+
 fn is_word(text: &str) -> bool {
     let b = text.as_bytes();
     match (b.first(), b.last()) {
@@ -70,7 +85,7 @@ fn fault(list: &mut Faults, wrong: bool, text: impl FnOnce() -> Str) {
 pub(crate) fn subdomain(name: &str) -> Faults {
     let mut list = Faults::new();
     fault(&mut list, name.len() > SUBDOMAIN_MAX, || too_long(SUBDOMAIN_MAX));
-    fault(&mut list, !name.split('.').all(is_label_text), || Str::new_static(SUBDOMAIN));
+    fault(&mut list, !is_subdomain_text(name), || Str::new_static(SUBDOMAIN));
     list
 }
 
@@ -95,8 +110,8 @@ pub(crate) fn path_segment(name: &str) -> Faults {
 /// `[prefix/]name`: keys of labels and annotations, finalizers.
 pub(crate) fn qualified(name: &str) -> Faults {
     let mut list = Faults::new();
-    let (prefix, word) = match name.split_once('/') {
-        Some((prefix, word)) => (Some(prefix), word),
+    let (prefix, word) = match name.bytes().position(|b| b == b'/') {
+        Some(at) => (Some(&name[..at]), &name[at + 1..]),
         None => (None, name),
     };
     if let Some(prefix) = prefix {
@@ -146,7 +161,7 @@ pub(crate) fn config_key(key: &str) -> Faults {
 
 /// Whether `faults` of this name are none, without building texts for the common good case.
 pub(crate) fn is_subdomain(name: &str) -> bool {
-    name.len() <= SUBDOMAIN_MAX && name.split('.').all(is_label_text)
+    name.len() <= SUBDOMAIN_MAX && is_subdomain_text(name)
 }
 
 /// As [`is_subdomain`], for labels.

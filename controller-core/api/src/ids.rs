@@ -36,9 +36,23 @@ macro_rules! guids {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
         pub struct $name(pub u64);
+        impl $name {
+            /// Its text, for comparisons without a formatter.
+            pub fn letters(&self) -> [u8; 36] {
+                let mut text = *b"00000000-0000-4000-8000-000000000000";
+                let digit = |n: u64| b"0123456789abcdef"[(n & 15) as usize];
+                for at in 0..12 {
+                    text[35 - at] = digit(self.0 >> (4 * at));
+                }
+                for at in 0..4 {
+                    text[7 - at] = digit(self.0 >> (48 + 4 * at));
+                }
+                text
+            }
+        }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:08x}-0000-4000-8000-{:012x}", self.0 >> 48, self.0 & 0xffff_ffff_ffff)
+                f.write_str(std::str::from_utf8(&self.letters()).map_err(|_| fmt::Error)?)
             }
         }
         impl std::str::FromStr for $name {

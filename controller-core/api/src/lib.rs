@@ -23,5 +23,5 @@ pub mod wire;
 pub use ids::*;
 pub use meta::{Labels, Meta, OwnerRef};
 pub use object::{Kind, Object, Resource};
-pub use smol_str::{SmolStr as Str, ToSmolStr, format_smolstr};
+pub use smol_str::{SmolStr as Str, SmolStrBuilder, ToSmolStr, format_smolstr};
 pub use time::{Duration, Time};

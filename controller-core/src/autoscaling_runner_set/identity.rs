@@ -79,7 +79,7 @@ impl Identity {
     /// Whether the runners of a set were made under an account that has been replaced.
     pub(super) fn is_replaced_since(&self, set: &Meta) -> bool {
         match (self.sound(), set.annotation(names::IDENTITY)) {
-            (Some(now), Some(then)) => *then != format_smolstr!("{now}"),
+            (Some(now), Some(then)) => then.as_bytes() != now.letters(),
             _ => false,
         }
     }

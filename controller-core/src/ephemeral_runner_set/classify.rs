@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_api::crd::{EphemeralRunner, ErPhase};
 
 use super::PATCH_ID;
+use crate::behaviour::ErsGate;
 
 /// The counts of one look at the runners.
 #[derive(Clone, Debug, Default)]
@@ -21,18 +22,20 @@ pub(super) struct Census {
     pub(super) outdated: i32,
     /// Phase Succeeded, not deleting.
     pub(super) finished: Vec<Arc<EphemeralRunner>>,
-    /// The largest patch id that any runner is stamped with, deleting ones included; 0 without any.
+    /// The largest patch id that any runner is stamped with, deleting ones included; 0 without any, and where no gate asks.
     pub(super) latest_patch_id: i64,
     /// Of the pending ones, those whose pod the API refuses (`next`).
     pub(super) blocked: i32,
 }
 
 impl Census {
-    /// Counts runners.
-    pub(super) fn of<'a>(runners: impl Iterator<Item = &'a Arc<EphemeralRunner>>) -> Census {
+    /// Counts runners; reads their stamps only for a gate that compares them.
+    pub(super) fn of<'a>(runners: impl Iterator<Item = &'a Arc<EphemeralRunner>>, gate: ErsGate) -> Census {
         let mut census = Census::default();
         for runner in runners {
-            census.latest_patch_id = census.latest_patch_id.max(patch_id(runner));
+            if gate == ErsGate::PatchId {
+                census.latest_patch_id = census.latest_patch_id.max(patch_id(runner));
+            }
             if runner.metadata.is_deleting() {
                 continue;
             }

@@ -9,6 +9,7 @@
 //! * A runner that is Failed or Outdated counts for nothing and is swept.
 //! * Until the API accepted a pod of the template, and while it refuses one, a single runner is the probe.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_api::crd::{Condition, Conditions, EphemeralRunner, ErPhase};
@@ -19,7 +20,7 @@ use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 use super::classify::Census;
 use super::scale::{has_job, is_useless};
 use super::{ErsPass, PODS_NOT_STARTING, Step, TEMPLATE_REJECTED, fail, own_runners};
-use crate::behaviour::{Behaviour, ErsScaleDown, FailedCounts, TemplateProbe};
+use crate::behaviour::{Behaviour, ErsGate, ErsScaleDown, FailedCounts, TemplateProbe};
 use crate::ephemeral_runner::{NOT_STARTING, OUTDATED, POD_REJECTED};
 use crate::labels::SCALE_SET_NAME;
 use crate::reconcile::{Decision, Observed};
@@ -47,7 +48,7 @@ impl View {
         generation: i64,
         behaviour: &Behaviour,
     ) -> View {
-        let mut view = View { census: Census::of(runners.clone()), ..View::default() };
+        let mut view = View { census: Census::of(runners.clone(), ErsGate::Level), ..View::default() };
         for runner in runners.filter(|r| !r.metadata.is_deleting()) {
             match runner.status.phase {
                 ErPhase::Succeeded if is_held(runner, generation) => view.held.push(runner.clone()),
@@ -92,9 +93,10 @@ impl ErsPass {
     pub(super) fn level(&mut self, o: &mut Observed<'_>) -> Decision {
         let behaviour = o.settings.behaviour.clone();
         let set = self.set().clone();
-        let view =
-            View::of(o.caches.runners(&self.key).collect::<Vec<_>>().into_iter(), set.metadata.generation, &behaviour);
-        let verdict = self.verdict(o, &behaviour);
+        let mut runners = Vec::with_capacity(32);
+        runners.extend(o.caches.runners(&self.key));
+        let view = View::of(runners.iter().copied(), set.metadata.generation, &behaviour);
+        let verdict = self.verdict(o, &runners, &behaviour);
         let replicas = set.spec.replicas;
         self.conditions = Some(verdict.conditions);
         self.wake = verdict.wake.filter(|_| replicas > view.alive());
@@ -132,7 +134,8 @@ impl ErsPass {
         let set = self.set().clone();
         let runners = own_runners(&items, &set);
         let view = View::of(runners.iter(), set.metadata.generation, &behaviour);
-        let probing = self.verdict(o, &behaviour).probing;
+        let cached: Vec<_> = o.caches.runners(&self.key).collect();
+        let probing = self.verdict(o, &cached, &behaviour).probing;
         let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
         let replicas = set.spec.replicas;
         let short = replicas - view.alive() - view.held.len() as i32;
@@ -149,23 +152,24 @@ impl ErsPass {
         self.report(o)
     }
 
-    fn verdict(&self, o: &Observed<'_>, behaviour: &Behaviour) -> Verdict {
+    fn verdict(&self, o: &Observed<'_>, runners: &[&Arc<EphemeralRunner>], behaviour: &Behaviour) -> Verdict {
         let old = &self.set().status.conditions;
         if behaviour.ers_probe == TemplateProbe::None {
             return Verdict { conditions: old.clone(), probing: false, wake: None };
         }
         let state = |type_: &str| old.iter().find(|c| c.type_ == type_);
-        let alive = || o.caches.runners(&self.key).filter(|r| !r.metadata.is_deleting());
+        let made = |type_, status, reason, message| Some(Cow::Owned(condition(type_, status, reason, message)));
+        let alive = || runners.iter().copied().filter(|r| !r.metadata.is_deleting());
         let mut wake = None;
 
         let refused = alive().find(|r| r.status.rejections > 0 && r.status.reason == POD_REJECTED);
         let template = match (refused, state(TEMPLATE_REJECTED)) {
-            (Some(r), _) => Some(condition(TEMPLATE_REJECTED, true, POD_REJECTED, r.status.message.clone())),
-            (None, Some(known)) if !known.status => Some(known.clone()),
+            (Some(r), _) => made(TEMPLATE_REJECTED, true, POD_REJECTED, r.status.message.clone()),
+            (None, Some(known)) if !known.status => Some(Cow::Borrowed(known)),
             (None, _) if alive().any(|r| is_accepted(o, r)) => {
-                Some(condition(TEMPLATE_REJECTED, false, "PodAccepted", Str::default()))
+                made(TEMPLATE_REJECTED, false, "PodAccepted", Str::default())
             }
-            (None, known) => known.cloned(),
+            (None, known) => known.map(Cow::Borrowed),
         };
         let undecided = template.as_ref().is_none_or(|c| c.status);
         if undecided && let Some(probe) = alive().filter(|r| !r.status.phase.is_done()).map(|r| age(o.now, r)).min() {
@@ -176,26 +180,31 @@ impl ErsPass {
         let outdated = match (suspect, state(OUTDATED)) {
             (Some(r), _) => {
                 let message = r.status.conditions.iter().find(|c| c.type_ == OUTDATED).map(|c| c.message.clone());
-                Some(condition(OUTDATED, true, OUTDATED, message.unwrap_or_default()))
+                made(OUTDATED, true, OUTDATED, message.unwrap_or_default())
             }
             (None, Some(_)) if alive().any(|r| is_proved(o, r, behaviour)) => None,
-            (None, known) => known.cloned(),
+            (None, known) => known.map(Cow::Borrowed),
         };
         if outdated.is_some() {
             wake = Some(wake.map_or(PROBE_WAIT.1, |w: Duration| w.min(PROBE_WAIT.1)));
         }
 
         let stuck = alive().find(|r| r.status.reason == NOT_STARTING);
-        let stuck = stuck.map(|r| {
+        let stuck = stuck.and_then(|r| {
             let message = format_smolstr!("{}: {}", r.metadata.name, r.status.message);
-            condition(PODS_NOT_STARTING, true, NOT_STARTING, message)
+            made(PODS_NOT_STARTING, true, NOT_STARTING, message)
         });
 
         let probing = undecided || outdated.is_some();
         let ours = [TEMPLATE_REJECTED, OUTDATED, PODS_NOT_STARTING];
-        let others = old.iter().filter(|c| !ours.contains(&c.type_.as_str())).cloned();
-        let list: Vec<Condition> = others.chain(template).chain(outdated).chain(stuck).collect();
-        let conditions = if *list == **old { old.clone() } else { list.into() };
+        let others = old.iter().filter(|c| !ours.contains(&c.type_.as_str())).map(Cow::Borrowed);
+        let list = others.chain(template).chain(outdated).chain(stuck);
+        let list: Vec<Cow<'_, Condition>> = list.collect();
+        let conditions = if list.iter().map(|c| &**c).eq(old.iter()) {
+            old.clone()
+        } else {
+            list.into_iter().map(Cow::into_owned).collect()
+        };
         Verdict { conditions, probing, wake }
     }
 }
