@@ -21,6 +21,60 @@ struct Entry<E> {
     event: E,
 }
 
+/// The place of an event among those of its instant.
+#[derive(Clone, Copy, Default, Debug)]
+struct Place(u64);
+
+/// A timer of which only the next time matters and that is set after everything its owner does. Times that are not wanted any
+/// more stay queued and serve later settings, so that one time is never queued twice.
+#[derive(Clone, Debug)]
+pub struct Alarm<E> {
+    /// When it shall ring, with what, and that event's place.
+    wanted: Option<(Time, E, Place)>,
+    /// When events of it are queued, the next one last.
+    queued: Vec<Time>,
+}
+
+impl<E> Default for Alarm<E> {
+    fn default() -> Alarm<E> {
+        Alarm { wanted: None, queued: Vec::new() }
+    }
+}
+
+impl<E: Copy> Alarm<E> {
+    /// When it shall ring.
+    pub fn at(&self) -> Time {
+        self.wanted.map_or(Time::NEVER, |(at, ..)| at)
+    }
+    /// Lets it ring at `at`, unless it rings before that anyway.
+    pub fn set(&mut self, at: Time, event: E, queue: &mut EventQueue<E>) {
+        if at < self.at() {
+            self.wanted = Some((at, event, queue.draw()));
+            self.queue(queue);
+        }
+    }
+    fn queue(&mut self, queue: &mut EventQueue<E>) {
+        if let Some((at, event, place)) = self.wanted
+            && self.queued.last().is_none_or(|next| *next > at)
+        {
+            self.queued.push(at);
+            queue.push_at(at, place, event);
+        }
+    }
+    /// An event of it has come. False if that is a time that is not wanted any more.
+    pub fn rings(&mut self, now: Time, queue: &mut EventQueue<E>) -> bool {
+        while self.queued.last().is_some_and(|at| *at <= now) {
+            self.queued.pop();
+        }
+        if self.at() > now {
+            self.queue(queue);
+            return false;
+        }
+        self.wanted = None;
+        true
+    }
+}
+
 impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
@@ -46,16 +100,24 @@ impl<E> EventQueue<E> {
 
     /// Schedules `event`. `at` may be now, never the past: the caller's bug would make time run backwards.
     pub fn push(&mut self, at: Time, event: E) {
-        if at == Time::NEVER {
-            return;
+        if at != Time::NEVER {
+            let place = self.draw();
+            self.push_at(at, place, event);
         }
+    }
+
+    /// Draws the place of an event among those of its instant, for an event that is perhaps never queued.
+    fn draw(&mut self) -> Place {
         self.seq += 1;
         // One xorshift draw an event; 20 bits of it order the events of one instant, 44 bits keep the scheduling order.
         self.ties ^= self.ties << 13;
         self.ties ^= self.ties >> 7;
         self.ties ^= self.ties << 17;
-        let order = (self.ties >> 44).max(1) << 44 | self.seq & 0xfff_ffff_ffff;
-        self.heap.push(Entry { at, order, event });
+        Place((self.ties >> 44).max(1) << 44 | self.seq & 0xfff_ffff_ffff)
+    }
+
+    fn push_at(&mut self, at: Time, place: Place, event: E) {
+        self.heap.push(Entry { at, order: place.0, event });
     }
 
     /// Schedules `event` before every drawn tie of its instant: for inputs of the plan, whose order people wrote down, and for
@@ -107,6 +169,23 @@ mod tests {
         assert_eq!(order(1)[0], 99);
         assert_eq!(order(7), order(7));
         assert!((1..50).any(|seed| order(seed) != order(1)), "ties never vary");
+    }
+
+    #[test]
+    fn an_alarm_is_queued_once_a_time_and_rings_at_the_last_time_that_was_set() {
+        let (mut q, mut alarm) = (EventQueue::new(1), Alarm::default());
+        for at in [60, 50] {
+            alarm.set(Time(at), "ring", &mut q);
+        }
+        assert_eq!(q.pop(), Some((Time(50), "ring")));
+        assert!(alarm.rings(Time(50), &mut q));
+        alarm.set(Time(90), "ring", &mut q);
+        assert_eq!((q.len(), alarm.at()), (1, Time(90)), "60 is queued still and comes first");
+        assert_eq!(q.pop(), Some((Time(60), "ring")));
+        assert!(!alarm.rings(Time(60), &mut q), "nobody wants it");
+        assert_eq!(q.pop(), Some((Time(90), "ring")));
+        assert!(alarm.rings(Time(90), &mut q));
+        assert_eq!((q.pop(), alarm.at()), (None, Time::NEVER));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use arc_api::{Kind, Str, format_smolstr};
 use controller_core::call::{CallError, Reply};
 
 use super::{CallView, Point, Road};
-use crate::plan::fault::{Fault, RejectClass, Scope};
+use crate::plan::fault::{Fault, NetMode, RejectClass, Scope};
 use crate::plan::{self, ApiStatus, Glob, SetRef, Trigger};
 
 /// Whether a fault acts on calls at all.
@@ -24,6 +24,23 @@ pub(super) fn is_on_roads(fault: &Fault) -> bool {
             | Fault::ApiReject(_)
             | Fault::ActorSlow(_)
     )
+}
+
+/// Whether a fault can meet any call of a road at this point, whoever makes it: most calls of a world with a fault are not
+/// its business.
+pub(super) fn may_meet(fault: &Fault, kube: bool, point: Point) -> bool {
+    let done = |applied: bool| if applied { Point::AfterApply } else { Point::OnArrival };
+    match fault {
+        Fault::GhError(f) => !kube && point == done(f.applied),
+        Fault::GhHang(f) => !kube && point == done(f.applied),
+        Fault::GhMalformed(_) => !kube && point == Point::AfterApply,
+        Fault::GhRateLimit(_) => !kube && point == Point::OnArrival,
+        Fault::ApiError(f) => kube && point == done(f.applied),
+        Fault::ApiReject(_) => kube && point == Point::OnArrival,
+        Fault::NetCut(f) if f.mode == NetMode::LoseReply => point == Point::AfterApply,
+        Fault::NetCut(_) | Fault::ActorSlow(_) => point == Point::BeforeSend,
+        _ => false,
+    }
 }
 
 /// Whether a call lies in a GitHub fault's scope.

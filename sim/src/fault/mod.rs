@@ -183,6 +183,11 @@ impl Faults {
     pub fn is_quiet(&self) -> bool {
         self.on_roads == 0 && self.calls_armed == 0
     }
+    /// Whether no call of this road can be affected at this point.
+    pub fn is_quiet_at(&self, kube: bool, point: Point) -> bool {
+        self.is_quiet()
+            || self.calls_armed == 0 && !self.active.iter().any(|a| matching::may_meet(&a.fault, kube, point))
+    }
     /// Whether no fault is active.
     pub fn is_idle(&self) -> bool {
         self.active.is_empty()

@@ -62,6 +62,8 @@ pub struct SetState {
     pub listener_starts: VecDeque<Time>,
     /// How many of its jobs in a row failed for this lack.
     pub failing: BTreeMap<&'static str, u32>,
+    /// What was bad when it was weighed last: limit, minimum, surplus, duplicates.
+    pub bad: [bool; 4],
     /// When an API server last refused one of its runners' pods.
     pub pod_refused: Option<Time>,
 }

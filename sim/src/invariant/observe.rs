@@ -257,18 +257,40 @@ impl Invariants {
         });
         let usable = runner.pod.as_ref().is_some_and(|p| !p.status.phase.is_terminal());
         let counted = class.map(|c| (c, usable && c != Class::Failed));
-        let (before, home) = (runner.counted, runner.runner_set.clone());
-        let alive_home =
-            home.as_ref().and_then(|h| self.ledger.runner_sets.get(h)).filter(|s| !s.object.metadata.is_deleting());
-        let live_in =
-            (class.is_some() && class != Some(Class::Failed)).then(|| alive_home.and_then(|s| s.set.clone())).flatten();
-        let was_live_in = runner.live_in.clone();
+        let before = runner.counted;
+        let ledger = &self.ledger;
+        let alive_home = runner.runner_set.as_ref().and_then(|h| ledger.runner_sets.get(h));
+        let live = class.is_some() && class != Some(Class::Failed);
+        let live_in = alive_home.filter(|s| live && !s.object.metadata.is_deleting()).and_then(|s| s.set.as_ref());
         let uid = runner.object.as_ref().map_or(Uid(0), |o| o.metadata.uid);
         let deleted_uid = runner.object.is_none();
-        if let Some(r) = self.ledger.runners.get_mut(place) {
-            r.counted = counted;
-            r.live_in = live_in.clone();
+        if before != counted || runner.live_in.as_ref() != live_in {
+            let (was_live_in, live_in) = (runner.live_in.clone(), live_in.cloned());
+            self.recount(place, counted, was_live_in, live_in, now);
         }
+        if !deleted_uid {
+            let bad = counted.is_some_and(|(_, usable)| !usable);
+            let about = || format_smolstr!("EphemeralRunner {}", place.1);
+            self.looked("reported-runners-can-serve");
+            self.bounds.set(Check::RunnerServes(uid), bad, now, about, || {
+                "is counted as capacity and has no pod that can serve".into()
+            });
+        }
+    }
+
+    /// A runner is counted otherwise than before.
+    fn recount(
+        &mut self,
+        place: &SiteKey,
+        counted: Option<(Class, bool)>,
+        was_live_in: Option<SetKey>,
+        live_in: Option<SetKey>,
+        now: Time,
+    ) {
+        let Some(runner) = self.ledger.runners.get_mut(place) else { return };
+        let (before, home) = (runner.counted, runner.runner_set.clone());
+        runner.counted = counted;
+        runner.live_in.clone_from(&live_in);
         if let Some(s) = home.as_ref().and_then(|h| self.ledger.runner_sets.get_mut(h)) {
             for (change, by) in [(before, -1), (counted, 1)] {
                 let Some((class, usable)) = change else { continue };
@@ -292,14 +314,6 @@ impl Invariants {
             && before.map(|b| b.0) != counted.map(|c| c.0)
         {
             self.check_counters(home, now);
-        }
-        if !deleted_uid {
-            let bad = counted.is_some_and(|(_, usable)| !usable);
-            let about = || format_smolstr!("EphemeralRunner {}", place.1);
-            self.looked("reported-runners-can-serve");
-            self.bounds.set(Check::RunnerServes(uid), bad, now, about, || {
-                "is counted as capacity and has no pod that can serve".into()
-            });
         }
     }
 
@@ -387,29 +401,35 @@ impl Invariants {
         let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
         let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
         let (wanted, running) = (s.wanted, s.running);
-        self.looked("max-runners-respected");
-        self.bounds.set(Check::OverMax(set.clone()), live > most && !deleting, now, about, || {
-            format_smolstr!("{live} runners, maxRunners {max}")
-        });
         let due = min.min(max - busy).max(0);
-        self.looked("min-runners-kept");
-        self.bounds.set(Check::MinRunners(set.clone()), wanted && idle < due, now, about, || {
-            format_smolstr!("{idle} idle runners, minRunners {min}")
-        });
         // A job whose runner died is asked for until the service gives it up: nobody else can know.
         let lost = (running - busy).max(0);
-        let surplus = wanted && !deleting && idle > min + waiting + lost;
-        self.bounds.set(Check::Surplus(set.clone()), surplus, now, about, || {
+        let bad = [
+            live > most && !deleting,
+            wanted && idle < due,
+            wanted && !deleting && idle > min + waiting + lost,
+            !deleting && (runner_sets > 1 || listeners > 1),
+        ];
+        let were = std::mem::replace(&mut s.bad, bad);
+        self.looked("max-runners-respected");
+        self.looked("min-runners-kept");
+        self.looked("one-runner-set");
+        if bad == [false; 4] && were == [false; 4] {
+            // Nearly always: no clock runs and none begins.
+            return;
+        }
+        self.bounds.set(Check::OverMax(set.clone()), bad[0], now, about, || {
+            format_smolstr!("{live} runners, maxRunners {max}")
+        });
+        self.bounds.set(Check::MinRunners(set.clone()), bad[1], now, about, || {
+            format_smolstr!("{idle} idle runners, minRunners {min}")
+        });
+        self.bounds.set(Check::Surplus(set.clone()), bad[2], now, about, || {
             format_smolstr!("{idle} idle runners, minRunners {min}, {waiting} jobs waiting")
         });
-        self.looked("one-runner-set");
-        self.bounds.set(
-            Check::Duplicate(set.clone()),
-            !deleting && (runner_sets > 1 || listeners > 1),
-            now,
-            about,
-            || format_smolstr!("{runner_sets} live EphemeralRunnerSets and {listeners} AutoscalingListeners"),
-        );
+        self.bounds.set(Check::Duplicate(set.clone()), bad[3], now, about, || {
+            format_smolstr!("{runner_sets} live EphemeralRunnerSets and {listeners} AutoscalingListeners")
+        });
     }
 
     /// Something happened inside the service.

@@ -455,10 +455,10 @@ impl Manager {
                 Level::Info => "INFO",
                 Level::Error => "ERROR",
             };
-            let text = match line.detail.is_empty() {
-                true => arc_api::format_smolstr!("{} {key}", line.message),
-                false => arc_api::format_smolstr!("{} {key}: {}", line.message, line.detail),
-            };
+            let slash = if key.namespace.is_empty() { "" } else { "/" };
+            let colon = if line.detail.is_empty() { "" } else { ": " };
+            let words = [&*line.message, " ", &key.namespace, slash, &key.name, colon, &line.detail];
+            let text = Str::from(words.concat());
             out.push(Output::Log(level, text));
         }
     }

@@ -14,7 +14,7 @@ use fake_kube::Cluster;
 use fake_kube::loops::settings::ClusterSettings;
 
 use super::{Calls, DiceBox, Latencies, Machine, Process, Site, SiteId, World};
-use crate::engine::EventQueue;
+use crate::engine::{Alarm, EventQueue};
 use crate::fault::Faults;
 use crate::helm::ManagerArgs;
 use crate::invariant::{Bounds, Invariants};
@@ -35,7 +35,7 @@ impl World {
             queue: EventQueue::new(Dice::new(seed, "schedule").bits()),
             sites: Vec::new(),
             github: GitHub::new(service_settings(&plan.world.github)),
-            github_due: Time::NEVER,
+            github_due: Alarm::default(),
             parked: BTreeMap::new(),
             procs: Vec::new(),
             containers: BTreeMap::new(),
@@ -89,7 +89,7 @@ impl World {
                 cluster: Cluster::new(cluster_settings(spec, plan.seed ^ n as u64)),
                 releases: crate::helm::Releases::default(),
                 seen: 0,
-                due: Time::NEVER,
+                due: Alarm::default(),
                 frozen_until: Time::ZERO,
                 held: Vec::new(),
                 down: false,
@@ -335,7 +335,7 @@ impl World {
             container: Str::default(),
             node: Str::default(),
             who: Identity::Admin,
-            wake_at: Time::NEVER,
+            wake: Alarm::default(),
             paused_until: Time::ZERO,
             cause: self.cause,
             terminating: false,

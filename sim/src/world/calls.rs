@@ -1,5 +1,7 @@
 //! Calls in flight: what was sent, by whom, and what came back. A call's slot is re-used; its generation is not.
 
+use std::sync::Arc;
+
 use arc_api::kube::KubeRequest;
 use arc_api::service::ServiceRequest;
 use arc_api::{Str, Time};
@@ -37,13 +39,13 @@ pub enum Tag {
     Own(u64),
 }
 
-/// The two roads.
+/// The two roads. A request is looked at in many places and never changed on its way: shared.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Body {
     /// To an API server.
-    Kube(SiteId, KubeRequest),
+    Kube(SiteId, Arc<KubeRequest>),
     /// To the service.
-    Service(Box<ServiceRequest>),
+    Service(Arc<ServiceRequest>),
 }
 
 /// One call.
@@ -139,7 +141,7 @@ mod tests {
         InFlight {
             proc: ProcId(proc),
             tag: Tag::Own(1),
-            body: Body::Service(Box::new(ServiceRequest { auth: Auth::Admin(arc_api::Token(1)), op: Op::RunnerPoll })),
+            body: Body::Service(Arc::new(ServiceRequest { auth: Auth::Admin(arc_api::Token(1)), op: Op::RunnerPoll })),
             reply: None,
             cause: 0,
             orphaned: false,

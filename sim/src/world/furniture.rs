@@ -1,6 +1,8 @@
 //! What the world has that nobody installs: admission webhooks that change pods, nodes that an autoscaler adds, and what was at
 //! the service before time zero.
 
+use std::sync::Arc;
+
 use arc_api::kube::{KubeRequest, WatchEvent};
 use arc_api::pod::{Container, Pod, PodConditionType};
 use arc_api::service::{Auth, Op, ServiceOk, ServiceRequest};
@@ -15,13 +17,13 @@ use crate::plan::world::ClusterSpec;
 impl World {
     /// Mutating webhooks of a cluster: a helper container in every runner pod, init containers without a restart policy
     /// (field-bugs `sidecar_fault` injected; seed-invalid-init-restart-policy).
-    pub(super) fn admit(&self, site: SiteId, request: &mut KubeRequest) {
+    pub(super) fn admit(&self, site: SiteId, request: &KubeRequest) -> Option<Arc<KubeRequest>> {
         let spec = self.spec_of(site);
         if spec.injected_sidecar.is_empty() && !spec.strips_init_restart_policy {
-            return;
+            return None;
         }
-        let KubeRequest::Create(object) = request else { return };
-        let Some(pod) = object.get::<Pod>() else { return };
+        let KubeRequest::Create(object) = request else { return None };
+        let pod = object.get::<Pod>()?;
         let mut pod: Pod = (**pod).clone();
         let mut body = (*pod.spec).clone();
         if !spec.injected_sidecar.is_empty()
@@ -35,7 +37,7 @@ impl World {
             body.init_containers.iter_mut().for_each(|c| c.restart_policy = None);
         }
         pod.spec = body.into();
-        *object = Object::from(pod);
+        Some(Arc::new(KubeRequest::Create(Object::from(pod))))
     }
 
     /// A runner's container ended: its injected helper ends with it, unless a fault lets it live on.
@@ -71,18 +73,19 @@ impl World {
 
     /// A pod finds no node: the autoscaler orders one, one at a time, up to its limit.
     pub(super) fn autoscale(&mut self, site: SiteId, event: &WatchEvent) {
-        let spec = self.spec_of(site).clone();
+        let Some(pod) = event.object.get::<Pod>() else { return };
+        let spec = self.spec_of(site);
         let (ordered, there) = self.site(site).ordered;
         if spec.nodes + ordered >= spec.nodes_max || there > self.now {
             return;
         }
-        let Some(pod) = event.object.get::<Pod>() else { return };
         let lost = |c: &arc_api::pod::PodCondition| {
             c.type_ == PodConditionType::PodScheduled && !c.status && c.reason == "Unschedulable"
         };
         if pod.node_name.is_some() || pod.metadata.is_deleting() || !pod.status.conditions.iter().any(lost) {
             return;
         }
+        let spec = spec.clone();
         let after = self.dice.node.sample(&spec.add_node_after);
         let now = self.now;
         let node = node_settings(&spec, spec.nodes + ordered + 1);

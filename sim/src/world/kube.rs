@@ -1,10 +1,12 @@
 //! The road to the API servers: requests out, commits noticed, watch streams in.
 
+use std::sync::Arc;
+
 use arc_api::kube::{Identity, KubeRequest, WatchType};
 use arc_api::{Duration, Kind, Str, Time};
 use controller_core::call::{CallError, Reply, Transport};
 
-use super::{Body, Event, InFlight, ProcId, SiteId, Tag, Watcher, World, describe};
+use super::{Body, Event, InFlight, ProcId, Scheduled, SiteId, Tag, Watcher, World, describe};
 use crate::fault::{Point, Verdict};
 use crate::plan::Role;
 use crate::process::Input;
@@ -20,7 +22,7 @@ impl World {
     /// A process sends an API request.
     pub(crate) fn send_kube(&mut self, proc: ProcId, tag: Tag, request: KubeRequest, at: Time) {
         let Some(process) = self.proc(proc) else { return };
-        let body = Body::Kube(process.site, request);
+        let body = Body::Kube(process.site, Arc::new(request));
         let call = self.calls.insert(InFlight {
             proc,
             tag,
@@ -221,8 +223,7 @@ impl World {
             return self.schedule(at, Event::Arrive(call));
         }
         let pending = self.calls.get_mut(call).and_then(|c| c.deleting.take());
-        let mut request = request;
-        self.admit(site, &mut request);
+        let request = self.admit(site, &request).unwrap_or(request);
         let before = self.site(site).cluster.api().resource_version();
         let (now, cluster) = (self.now, &mut self.sites[site.0 as usize].cluster);
         let reply = Reply::kube(match pending {
@@ -367,11 +368,8 @@ impl World {
             }
         }
         let due = self.site(site).cluster.next_deadline();
-        if due < self.site(site).due {
-            self.site_mut(site).due = due;
-            let at = due.max(self.now);
-            self.schedule(at, Event::ClusterDue(site));
-        }
+        let event = Scheduled { event: Event::ClusterDue(site), cause: self.cause };
+        self.sites[site.0 as usize].due.set(due.max(self.now), event, &mut self.queue);
     }
 
     /// A process opens a watch.

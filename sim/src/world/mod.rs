@@ -34,7 +34,7 @@ use controller_core::{Behaviour, Release};
 use fake_github::GitHub;
 use fake_kube::Cluster;
 
-use crate::engine::EventQueue;
+use crate::engine::{Alarm, EventQueue};
 use crate::fault::Faults;
 use crate::invariant::Invariants;
 use crate::metrics::Metrics;
@@ -147,8 +147,8 @@ pub(crate) struct Site {
     pub(crate) releases: crate::helm::Releases,
     /// How far the world has looked at the commit log.
     pub(crate) seen: u64,
-    /// When the next ClusterDue event is queued.
-    pub(crate) due: Time,
+    /// When the cluster's own loops have something to do.
+    pub(crate) due: Alarm<Scheduled>,
     /// The API server answers nothing until then.
     pub(crate) frozen_until: Time,
     /// What arrived while it was frozen, in order.
@@ -215,8 +215,8 @@ pub(crate) struct Process {
     pub(crate) container: Str,
     pub(crate) node: Str,
     pub(crate) who: Identity,
-    /// The earliest wake-up that is queued.
-    pub(crate) wake_at: Time,
+    /// When it wants to be woken.
+    pub(crate) wake: Alarm<Scheduled>,
     /// Frozen (stop-the-world) until then.
     pub(crate) paused_until: Time,
     pub(crate) cause: EventId,
@@ -243,7 +243,7 @@ pub struct World {
     pub(crate) plan: Arc<Plan>,
     pub(crate) sites: Vec<Site>,
     pub(crate) github: GitHub,
-    pub(crate) github_due: Time,
+    pub(crate) github_due: Alarm<Scheduled>,
     pub(crate) parked: BTreeMap<fake_github::Ticket, CallId>,
     pub(crate) procs: Vec<Option<Box<Process>>>,
     pub(crate) containers: BTreeMap<(SiteId, Uid, Str), ProcId>,

@@ -11,6 +11,7 @@ use controller_core::listener_config::ListenerConfig;
 use fake_kube::kubelet::{ContainerKind, Exit, HookKind, NodeEffect, Signal, StartFailure};
 
 use super::{Dind, Event, Machine, ProcId, Process, SiteId, World};
+use crate::engine::Alarm;
 use crate::plan::Role;
 use crate::process::hook::HookEnv;
 use crate::process::manager::Manager;
@@ -214,7 +215,7 @@ impl World {
             container: container.clone(),
             node,
             who: Identity::ServiceAccount { account, uid: account_uid },
-            wake_at: Time::NEVER,
+            wake: Alarm::default(),
             paused_until: Time::ZERO,
             cause: saved,
             terminating: false,

@@ -3,7 +3,7 @@
 use arc_api::kube::Identity;
 use arc_api::{Str, Time};
 
-use super::{Event, Machine, ProcId, Process, Tag, World};
+use super::{Event, Machine, ProcId, Process, Scheduled, Tag, World};
 use crate::plan::Ratio;
 use crate::process::runner::{RunnerInput, RunnerOutput};
 use crate::process::{Input, Output};
@@ -79,12 +79,9 @@ impl World {
             Output::Service { tag, request } => self.send_service(id, tag, request),
             Output::Abort(tag) => self.abort(id, tag),
             Output::WakeAt(at) => {
-                let Some(process) = self.proc_mut(id) else { return };
-                if at < process.wake_at && at != Time::NEVER {
-                    process.wake_at = at;
-                    let at = at.max(self.now);
-                    self.schedule(at, Event::Wake(id));
-                }
+                let Some(process) = self.procs.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+                let event = Scheduled { event: Event::Wake(id), cause: self.cause };
+                process.wake.set(at.max(self.now), event, &mut self.queue);
             }
             Output::OpenWatch(kind, cursor) => self.open_watch(id, kind, cursor),
             Output::Log(level, line) => {
@@ -113,16 +110,14 @@ impl World {
     /// A time the process asked for has come.
     pub(crate) fn wake(&mut self, id: ProcId) {
         let now = self.now;
-        let Some(process) = self.proc_mut(id) else { return };
-        if process.wake_at > now {
+        let Some(process) = self.procs.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+        if !process.wake.rings(now, &mut self.queue) {
             return;
         }
         if process.paused_until > now {
-            let until = process.paused_until;
-            process.wake_at = until;
-            return self.schedule(until, Event::Wake(id));
+            let event = Scheduled { event: Event::Wake(id), cause: self.cause };
+            return process.wake.set(process.paused_until, event, &mut self.queue);
         }
-        process.wake_at = Time::NEVER;
         if self.cause == 0 {
             self.cause = self.proc(id).map_or(0, |p| p.cause);
         }

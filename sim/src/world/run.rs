@@ -117,16 +117,15 @@ impl World {
     }
 
     fn cluster_due(&mut self, site: SiteId) {
-        if self.site(site).due > self.now {
+        let (now, cause) = (self.now, self.cause);
+        let place = &mut self.sites[site.0 as usize];
+        if !place.due.rings(now, &mut self.queue) {
             return;
         }
-        self.site_mut(site).due = Time::NEVER;
-        if self.site(site).frozen_until > self.now {
-            let at = self.site(site).frozen_until;
-            self.site_mut(site).due = at;
-            return self.schedule(at, Event::ClusterDue(site));
+        if place.frozen_until > now {
+            let event = super::Scheduled { event: Event::ClusterDue(site), cause };
+            return place.due.set(place.frozen_until, event, &mut self.queue);
         }
-        let now = self.now;
         self.site_mut(site).cluster.advance(now);
         self.notice(site);
     }

@@ -1,12 +1,14 @@
 //! The road to GitHub: requests out, long polls parked, answers back.
 
+use std::sync::Arc;
+
+use arc_api::Str;
 use arc_api::service::{Op, ServiceOk, ServiceRequest};
-use arc_api::{Str, Time};
 use controller_core::call::{CallError, Reply};
 use fake_github::Outcome;
 use fake_github::ServiceEvent;
 
-use super::{Body, Event, InFlight, ProcId, Tag, World};
+use super::{Body, Event, InFlight, ProcId, Scheduled, Tag, World};
 use crate::fault::{Point, Verdict};
 use crate::trace::{Digest, What};
 
@@ -19,7 +21,7 @@ impl World {
         let call = self.calls.insert(InFlight {
             proc,
             tag,
-            body: Body::Service(Box::new(request)),
+            body: Body::Service(Arc::new(request)),
             reply: None,
             cause: self.cause,
             orphaned: false,
@@ -130,11 +132,8 @@ impl World {
             self.observe_service(&event);
         }
         let due = self.github.next_deadline();
-        if due < self.github_due {
-            self.github_due = due;
-            let at = due.max(self.now);
-            self.schedule(at, Event::GitHubDue);
-        }
+        let event = Scheduled { event: Event::GitHubDue, cause: self.cause };
+        self.github_due.set(due.max(self.now), event, &mut self.queue);
     }
 
     /// Gives a call up: nobody waits for its reply any more.
@@ -172,10 +171,9 @@ impl World {
 
     /// Runs the service's timers.
     pub(crate) fn github_due(&mut self) {
-        if self.github_due > self.now {
+        if !self.github_due.rings(self.now, &mut self.queue) {
             return;
         }
-        self.github_due = Time::NEVER;
         self.github.advance(self.now);
         self.notice_github();
     }
