@@ -197,6 +197,10 @@ impl<K: Ord + Clone> WorkQueue<K> {
             Items::Priority { by_key, order } => {
                 let mut rank = Rank { ready_at, low: std::cmp::Reverse(priority), added };
                 if let Some(known) = by_key.get(&key) {
+                    if known.ready_at <= ready_at && known.low <= rank.low {
+                        // It waits already, and no later.
+                        return;
+                    }
                     order.remove(known);
                     rank = Rank {
                         // `None` is "now" and smaller than any time.

@@ -150,7 +150,7 @@ impl OwnerRef {
 }
 
 /// `namespace/name` of an object; the namespace is empty for cluster-scoped kinds. Ordered as API lists are.
-#[derive(Clone, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Key {
     /// Namespace or empty.
     pub namespace: Str,
@@ -166,11 +166,6 @@ impl Key {
 }
 
 // By hand: keys are compared dozens of times per event, and nearly all of them are of the same namespace.
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.name == other.name && self.namespace == other.namespace
-    }
-}
 impl Ord for Key {
     fn cmp(&self, other: &Key) -> Ordering {
         by_words(&self.namespace, &other.namespace).then_with(|| by_words(&self.name, &other.name))

@@ -9,6 +9,7 @@ mod catalogue;
 mod ending;
 mod ledger;
 mod observe;
+mod service;
 
 use std::collections::BTreeMap;
 
