@@ -15,5 +15,6 @@ pub mod process;
 pub mod rand;
 pub mod report;
 pub mod scenario;
+mod shared;
 pub mod trace;
 pub mod world;

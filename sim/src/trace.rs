@@ -13,6 +13,8 @@ use fake_github::event::ServiceEvent;
 
 use crate::plan::Role;
 
+use crate::shared::Shared;
+
 /// Ordinal of a trace event; 0 is "nothing before".
 pub type EventId = u32;
 
@@ -138,13 +140,13 @@ pub struct Trace {
     last: EventId,
     keep: bool,
     events: Vec<TraceEvent>,
-    names: Vec<Str>,
+    names: Shared<Vec<Str>>,
 }
 
 impl Trace {
     /// A trace; `keep` decides whether events can be read afterwards.
     pub fn new(keep: bool) -> Trace {
-        Trace { hash: 0x5bd1_e995_9d1b_54a3, last: 0, keep, events: Vec::new(), names: vec!["world".into()] }
+        Trace { hash: 0x5bd1_e995_9d1b_54a3, last: 0, keep, events: Vec::new(), names: vec!["world".into()].into() }
     }
     /// Gives an actor its name.
     pub fn actor(&mut self, name: impl Into<Str>) -> Actor {

@@ -18,11 +18,11 @@ use crate::engine::{Alarm, EventQueue};
 use crate::fault::Faults;
 use crate::helm::ManagerArgs;
 use crate::invariant::{Bounds, Invariants};
-use crate::metrics::Metrics;
 use crate::network::{Dice, Latency};
 use crate::plan::world::{ClusterSpec, GithubSpec};
 use crate::plan::{Plan, QueueJob, Role};
 use crate::process::manager::ManagerConfig;
+use crate::shared::Shared;
 use crate::trace::Trace;
 
 impl World {
@@ -38,7 +38,7 @@ impl World {
             github_due: Alarm::default(),
             parked: BTreeMap::new(),
             procs: Vec::new(),
-            containers: BTreeMap::new(),
+            containers: Shared::default(),
             calls: Calls::default(),
             watchers: Vec::new(),
             pending: Vec::new(),
@@ -55,24 +55,24 @@ impl World {
             faults: Faults::new(&plan),
             trace: Trace::new(trace),
             cause: 0,
-            invariants: Invariants::new(Bounds::new(100)),
-            metrics: Metrics::default(),
+            invariants: Invariants::new(Bounds::new(100)).into(),
+            metrics: Shared::default(),
             events: 0,
             deadline: Time::NEVER,
             scratch: Vec::new(),
-            graves: BTreeMap::new(),
+            graves: Shared::default(),
             doomed: Vec::new(),
-            job_ids: BTreeMap::new(),
-            job_labels: BTreeMap::new(),
-            specs: plan.world.clusters.clone(),
+            job_ids: Shared::default(),
+            job_labels: Shared::default(),
+            specs: plan.world.clusters.clone().into(),
             cancels: Default::default(),
             rules: BTreeMap::new(),
-            behaviours: BTreeMap::new(),
+            behaviours: Shared::default(),
             leak: super::Leak::default(),
-            restarts: BTreeMap::new(),
+            restarts: Shared::default(),
             dead_links: Vec::new(),
             dead_calls: Vec::new(),
-            returns: BTreeMap::new(),
+            returns: Shared::default(),
             stuck: Vec::new(),
             plan,
         };

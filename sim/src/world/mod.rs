@@ -42,6 +42,7 @@ use crate::network::{Dice, Latency};
 use crate::plan::{Plan, Role};
 use crate::process::manager::Manager;
 use crate::process::runner::Runner;
+use crate::shared::Shared;
 use crate::trace::{Actor, EventId, Trace};
 
 pub use calls::Tag;
@@ -245,8 +246,8 @@ pub struct World {
     pub(crate) github: GitHub,
     pub(crate) github_due: Alarm<Scheduled>,
     pub(crate) parked: BTreeMap<fake_github::Ticket, CallId>,
-    pub(crate) procs: Vec<Option<Box<Process>>>,
-    pub(crate) containers: BTreeMap<(SiteId, Uid, Str), ProcId>,
+    pub(crate) procs: Vec<Option<Shared<Process>>>,
+    pub(crate) containers: Shared<BTreeMap<(SiteId, Uid, Str), ProcId>>,
     pub(crate) calls: Calls,
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) pending: Vec<Option<pods::NodeJob>>,
@@ -255,37 +256,37 @@ pub struct World {
     pub(crate) faults: Faults,
     pub(crate) trace: Trace,
     pub(crate) cause: EventId,
-    pub(crate) invariants: Invariants,
-    pub(crate) metrics: Metrics,
+    pub(crate) invariants: Shared<Invariants>,
+    pub(crate) metrics: Shared<Metrics>,
     pub(crate) events: u64,
     pub(crate) deadline: Time,
     pub(crate) scratch: Vec<crate::process::Output>,
     /// Identities of processes that are gone and whose requests are still on their way.
-    pub(crate) graves: BTreeMap<ProcId, (Identity, Actor)>,
+    pub(crate) graves: Shared<BTreeMap<ProcId, (Identity, Actor)>>,
     /// Containers that a fault will end: when, which, how.
     pub(crate) doomed: Vec<(Time, ProcId, i32, Str)>,
     /// Jobs by the id of the action that queued them.
-    pub(crate) job_ids: BTreeMap<JobId, Str>,
+    pub(crate) job_ids: Shared<BTreeMap<JobId, Str>>,
     /// The labels that jobs ask for.
-    pub(crate) job_labels: BTreeMap<JobId, Str>,
+    pub(crate) job_labels: Shared<BTreeMap<JobId, Str>>,
     /// Jobs that will be cancelled.
-    pub(crate) cancels: BTreeMap<JobId, crate::plan::JobCancel>,
+    pub(crate) cancels: Shared<BTreeMap<JobId, crate::plan::JobCancel>>,
     /// Clusters' settings as operators have changed them.
-    pub(crate) specs: Vec<crate::plan::world::ClusterSpec>,
+    pub(crate) specs: Shared<Vec<crate::plan::world::ClusterSpec>>,
     /// Rules that active faults hold at the service and the clusters, by action.
     pub(crate) rules: BTreeMap<u32, faults::Rules>,
     /// Containers that may not be started again before a time.
-    pub(crate) restarts: BTreeMap<(SiteId, Uid, Str), Time>,
+    pub(crate) restarts: Shared<BTreeMap<(SiteId, Uid, Str), Time>>,
     /// Connections that died without a word.
     pub(crate) dead_links: Vec<process_faults::DeadLink>,
     /// Calls that were lost on them: what the other side says to them does not matter any more.
     pub(crate) dead_calls: Vec<CallId>,
     /// When a watch may be opened again after an outage, by process and slot.
-    pub(crate) returns: BTreeMap<(ProcId, u8), Time>,
+    pub(crate) returns: Shared<BTreeMap<(ProcId, u8), Time>>,
     /// Pods whose volumes do not come while an action lasts.
     pub(crate) stuck: Vec<(u32, SiteId, Uid)>,
     /// Behaviours by release and changed switches.
-    pub(crate) behaviours: Behaviours,
+    pub(crate) behaviours: Shared<Behaviours>,
     /// Planted by a test of the self-check.
     pub(crate) leak: Leak,
 }

@@ -19,7 +19,7 @@ impl World {
         let id = ProcId(self.procs.len() as u32);
         let actor = process.actor;
         let (role, pod, container) = (process.role, process.pod_name.clone(), process.container.clone());
-        self.procs.push(Some(Box::new(process)));
+        self.procs.push(Some(process.into()));
         let digest = Digest::of(5).with(u64::from(id.0));
         self.note(actor, digest, || What::ProcessStart { role, pod, container });
         self.input(id, Input::Start);
@@ -28,10 +28,11 @@ impl World {
 
     /// One input for a process, and everything that follows at once.
     pub(crate) fn input(&mut self, id: ProcId, input: Input) {
-        let Some(mut process) = self.procs.get_mut(id.0 as usize).and_then(Option::take) else { return };
-        process.cause = self.cause;
+        let Some(mut taken) = self.procs.get_mut(id.0 as usize).and_then(Option::take) else { return };
         let mut out = std::mem::take(&mut self.scratch);
-        let docker = self.docker_ready_for(&process);
+        let docker = self.docker_ready_for(&taken);
+        let process = &mut *taken;
+        process.cause = self.cause;
         let mut wishes = Vec::new();
         match &mut process.machine {
             Machine::Manager(m) => m.handle(input, self.now, &mut out),
@@ -59,7 +60,7 @@ impl World {
         }
         let became_ready = matches!(&process.machine, Machine::Dind(d) if d.ready) && !out.is_empty();
         let (actor, site, pod, container) = (process.actor, process.site, process.pod, process.container.clone());
-        self.procs[id.0 as usize] = Some(process);
+        self.procs[id.0 as usize] = Some(taken);
         for wish in wishes {
             self.wish(site, wish);
         }
