@@ -457,7 +457,7 @@ impl Manager {
             };
             let slash = if key.namespace.is_empty() { "" } else { "/" };
             let colon = if line.detail.is_empty() { "" } else { ": " };
-            let words = [&*line.message, " ", &key.namespace, slash, &key.name, colon, &line.detail];
+            let words = [line.message, " ", &key.namespace, slash, &key.name, colon, &line.detail];
             let text = Str::from(words.concat());
             out.push(Output::Log(level, text));
         }
