@@ -98,17 +98,12 @@ const NOTICED: &[(Release, &str, &str, &str)] = &[
     (Release::Next, "listener_order", "never-acquires", "listener-session-conflict"),
     (Release::Next, "listener_order", "delete-then-acquire", "listener-session-conflict"),
     (Release::Next, "scaler", "floor", "kubernetes-mode"),
-    (Release::Next, "scaler", "every-message", "scale-up-and-down"),
     (Release::Next, "scaler", "on-change", "upgrade-finalizer-not-found"),
     (Release::Next, "scaler", "empty-resets", "invalid-init-restart-policy"),
     (Release::V0_12_0, "ers_gate", "always", "invalid-init-restart-policy"),
-    (Release::V0_9_3, "ers_gate", "level", "dind-socket-not-ready/drained-with-pre-stop-hooks"),
-    (Release::V0_12_0, "ers_scale_down", "any-patch", "dind-socket-not-ready"),
     (Release::V0_9_0, "ers_scale_down", "forced-only", "invalid-init-restart-policy"),
     (Release::V0_9_0, "ers_scale_down", "forced-with-retry", "invalid-init-restart-policy"),
-    (Release::V0_9_3, "ers_finished_sweep", "first", "dind-socket-not-ready/drained-with-pre-stop-hooks"),
     (Release::V0_12_0, "ers_failed_counts", "not-counted", "invalid-init-restart-policy"),
-    (Release::V0_9_3, "outdated", "tears-down", "dind-socket-not-ready/drained-with-pre-stop-hooks"),
 ];
 
 #[test]
