@@ -128,6 +128,7 @@ fn cases() -> Vec<Case> {
         case("at: 0s, for: 1m, init_fail: { mode: exit, code: 1 }").set(DIND),
         case("at: 0s, init_fail: { mode: never_completes }").set(DIND),
         case("at: 30s, container_exit: { target: runner, phase: before_job, code: 5, times: 1 }").shows("ProcessExit { code: 5"),
+        case("at: 30s, container_exit: { target: runner, phase: before_connect, code: 5, after: 3s, times: 1 }").shows("ProcessExit { code: 5"),
         case("at: 30s, container_exit: { target: runner, phase: mid_job, code: 137, reason: OOMKilled, after: 2s, times: 1 }"),
         case("at: 30s, container_exit: { target: runner, phase: after_job, code: 6, times: 1 }").shows("ProcessExit { code: 6"),
         case("at: 1m, container_exit: { target: listener, code: 7, times: 1 }").shows("ProcessExit { code: 7"),

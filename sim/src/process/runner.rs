@@ -33,6 +33,8 @@ pub struct RunnerEnv {
     pub boot: Duration,
     /// From the job's end to the process's (agent clean-up, script), drawn by the world.
     pub exit: Duration,
+    /// Between two tries to connect.
+    pub retry: Duration,
 }
 
 /// Which of the agent's concurrent conversations a call belongs to.
@@ -192,6 +194,12 @@ impl Runner {
         match &self.state {
             State::Working(w) => Some(&w.job),
             _ => None,
+        }
+    }
+    /// Its process will end before it connects.
+    pub fn never_connects(&mut self) {
+        if matches!(self.state, State::Created | State::WaitingForDocker { .. } | State::Booting) {
+            self.state = State::Ended;
         }
     }
     /// Whether its job talks to a docker daemon.
@@ -363,18 +371,18 @@ impl Runner {
                 Exception::RunnerSessionConflict if conflicts + 1 >= 8 => self.end(5, "session conflict", now),
                 Exception::RunnerSessionConflict => {
                     self.state = State::RetryConnect { conflicts: conflicts + 1 };
-                    self.wake(now.after(Duration::from_secs(30)));
+                    self.wake(now.after(self.env.retry));
                 }
                 _ if matches!(e.status, 401 | 403 | 404) => self.end(1, "access denied", now),
                 _ => {
                     self.state = State::RetryConnect { conflicts };
-                    self.wake(now.after(Duration::from_secs(30)));
+                    self.wake(now.after(self.env.retry));
                 }
             },
-            // Anything else is retried every 30 s for ever (§6.4).
+            // Anything else is retried for ever, every 30 s (§6.4).
             Err(CallError::Transport(_) | CallError::Api(_)) => {
                 self.state = State::RetryConnect { conflicts };
-                self.wake(now.after(Duration::from_secs(30)));
+                self.wake(now.after(self.env.retry));
             }
         }
     }

@@ -84,7 +84,9 @@ impl World {
         let active: Vec<(u32, Arc<Fault>)> = self.faults.active().map(|(a, f)| (a, f.clone())).collect();
         for (action, fault) in active {
             match &*fault {
-                Fault::ContainerExit(f) if f.phase.is_none() || f.phase == Some(ExitPhase::BeforeJob) => {
+                Fault::ContainerExit(f)
+                    if matches!(f.phase, None | Some(ExitPhase::BeforeConnect | ExitPhase::BeforeJob)) =>
+                {
                     let meant = match f.target {
                         ContainerTarget::Runner => role == Role::Runner,
                         ContainerTarget::Listener => role == Role::Listener,
@@ -97,6 +99,11 @@ impl World {
                         && f.scale_set.as_ref().is_none_or(|s| s.matches(&cluster, &set));
                     if meant && self.faults.meets(action, f.probability, f.times) {
                         let wait = self.faults.draw(action, &f.after).max(Duration::from_millis(1));
+                        if let (Some(ExitPhase::BeforeConnect), Some(Machine::Runner(runner))) =
+                            (f.phase, self.proc_mut(id).map(|p| &mut p.machine))
+                        {
+                            runner.never_connects();
+                        }
                         self.end_container_after(id, wait, f.code, f.reason.as_str());
                     }
                 }

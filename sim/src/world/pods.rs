@@ -314,6 +314,7 @@ impl World {
             version: self.runner_version(site, pod),
             boot: self.dice.boot.delay(self.latency.runner_boot),
             exit: self.dice.boot.delay(self.latency.runner_exit),
+            retry: self.spec_of(site).kubelet.runner_retry.0,
         })
     }
 

@@ -289,6 +289,8 @@ words! {
 words! {
     /// A phase in the life of a runner.
     ExitPhase {
+        /// After its start, without having connected to the service.
+        BeforeConnect = "before_connect",
         /// After its start and before it has a job.
         BeforeJob = "before_job",
         /// While its job runs.

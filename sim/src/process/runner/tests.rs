@@ -14,6 +14,7 @@ fn env() -> RunnerEnv {
         version: "2.336.0".into(),
         boot: Duration::from_millis(500),
         exit: Duration::from_millis(200),
+        retry: Duration::from_secs(30),
     }
 }
 
