@@ -204,7 +204,7 @@ impl Cluster {
                     scheduler.notice(event, now);
                     nodes.notice(event, api, now);
                 }
-                Object::Secret(_) | Object::ConfigMap(_) if *type_ != WatchType::Deleted => {
+                Object::Secret(_) | Object::ConfigMap(_) => {
                     let meta = object.meta();
                     kubelets.object_changed(&meta.namespace, &meta.name, api, now);
                 }

@@ -394,6 +394,8 @@ fn a_missing_key_heals_at_a_sync_after_it_appears_and_costs_nothing_before() {
     rig.secs(12);
     assert_eq!(message(&rig), "CreateContainerConfigError: couldn't find key k in Secret default/s");
     rig.delete(Kind::Secret, "default", "s", plain()).expect("deleted");
+    rig.secs(12);
+    assert_eq!(message(&rig), "CreateContainerConfigError: secret \"s\" not found");
     rig.create(secret("k"));
     rig.secs(12);
     assert_eq!(rig.pod("p").expect("there").status.phase.as_str(), "Running");

@@ -152,7 +152,7 @@ impl Kubelets {
         notices.insert(uid, Notice { at, pod: pod.clone(), gone });
         self.set_timer(uid);
     }
-    /// A Secret or ConfigMap appeared or changed.
+    /// A Secret or ConfigMap appeared, changed or went.
     pub fn object_changed(&mut self, namespace: &str, name: &str, api: &ApiServer, now: Time) {
         let waiting: Vec<Uid> = self.blocked.iter().copied().collect();
         for uid in waiting {
