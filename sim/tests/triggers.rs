@@ -85,6 +85,16 @@ fn jobs_are_cancelled_by_force_whatever_their_runners_do() {
 }
 
 #[test]
+fn what_is_deleted_by_hand_can_be_chosen_by_its_phase() {
+    let gone = |phase: &str| {
+        let report =
+            world(&format!("operators: [{{ at: 20s, delete: {{ kind: EphemeralRunner, phase: {phase} }} }}]\n"));
+        tells(&report, &["verb: \"delete\"", "EphemeralRunner", "linux-"])
+    };
+    assert!(gone("Running") && !gone("Failed"));
+}
+
+#[test]
 fn any_object_is_edited_and_created_by_hand() {
     let report = world(
         "operators:\n  \

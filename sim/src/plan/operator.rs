@@ -175,6 +175,9 @@ params! {
         /// Objects of one scale set.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scale_set: Option<SetRef>,
+        /// Objects of this `status.phase`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phase: Option<Str>,
         /// How many, oldest first; absent: all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         count: Option<u32>,

@@ -423,6 +423,7 @@ fn cluster_settings(spec: &ClusterSpec, seed: u64) -> ClusterSettings {
     settings.nodes = (1..=spec.nodes).map(|n| super::furniture::node_settings(spec, n)).collect();
     settings.api.seed = seed;
     settings.api.container_restart_rules = spec.api.container_restart_rules;
+    settings.kubelet.sync_period = spec.kubelet.sync.0;
     settings.kubelet.teardown = spec.kubelet.teardown.body.from.0;
     settings.node_lifecycle.toleration = spec.unreachable_toleration.0;
     settings.gc.delay = spec.api.garbage_collection.body.from.0;

@@ -352,6 +352,7 @@ impl World {
                         .flat_map(|k| api.iter(k))
                         .filter(|o| d.name.matches(&o.meta().name) && d.namespace.matches(&o.meta().namespace))
                         .filter(|o| d.scale_set.as_ref().is_none_or(|s| self.belongs(site, o, s)))
+                        .filter(|o| d.phase.as_deref().is_none_or(|p| p == super::triggers::phase_of(o)))
                         .collect();
                     found.sort_by_key(|o| (o.meta().creation_timestamp, o.key()));
                     let options = DeleteOptions {

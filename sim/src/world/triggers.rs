@@ -167,7 +167,7 @@ impl World {
     }
 }
 
-fn phase_of(object: &Object) -> &'static str {
+pub(super) fn phase_of(object: &Object) -> &'static str {
     match object {
         Object::AutoscalingRunnerSet(o) => o.status.phase.as_str(),
         Object::EphemeralRunnerSet(o) => o.status.phase.as_str(),
