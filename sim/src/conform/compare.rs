@@ -42,6 +42,12 @@ pub fn same_wait(a: Duration, b: Duration) -> bool {
     long < SHORT || long.saturating_sub(short) <= tolerance(long)
 }
 
+/// Whether two steps came after one wait: since people acted or, as their acts fall a moment before a step here and a moment
+/// after it there, since the step before.
+fn same_pause(a: &Step, b: &Step) -> bool {
+    same_wait(a.waited, b.waited) || same_wait(a.gap, b.gap)
+}
+
 const WRITERS: [Who; 3] = [Who::Manager, Who::Listener, Who::Other];
 
 /// Where two histories part first, writer by writer: two writers of one object run independently.
@@ -63,11 +69,7 @@ fn lane_difference(who: Who, recorded: &[Step], simulated: &[Step]) -> Option<Di
         let how = match (l, r) {
             (None, None) => return None,
             (Some((_, s)), None) | (None, Some((_, s))) if s.last => return None,
-            (Some((_, a)), Some((_, b)))
-                if a.same(b) && same_wait(a.waited, b.waited) && same_turns(a.turns, b.turns) =>
-            {
-                continue;
-            }
+            (Some((_, a)), Some((_, b))) if a.same(b) && same_pause(a, b) && same_turns(a.turns, b.turns) => continue,
             (Some((_, a)), Some((_, b))) if a.same(b) => How::Wait,
             _ => How::Step,
         };
@@ -89,7 +91,7 @@ pub fn distance(recorded: &[Step], simulated: &[Step]) -> usize {
 
 /// Edit distance without replacement; a wait that differs costs one, a step two.
 fn edits(left: &[&Step], right: &[&Step]) -> usize {
-    let same = left.iter().zip(right).take_while(|(a, b)| a.same(b) && same_wait(a.waited, b.waited)).count();
+    let same = left.iter().zip(right).take_while(|(a, b)| a.same(b) && same_pause(a, b)).count();
     let (left, right) = (&left[same..], &right[same..]);
     if left.is_empty() || right.is_empty() {
         return 2 * (left.len() + right.len());
@@ -99,7 +101,7 @@ fn edits(left: &[&Step], right: &[&Step]) -> usize {
         let mut diagonal = row[0];
         row[0] += 2;
         for (j, b) in right.iter().enumerate() {
-            let through = if a.same(b) { diagonal + usize::from(!same_wait(a.waited, b.waited)) } else { usize::MAX };
+            let through = if a.same(b) { diagonal + usize::from(!same_pause(a, b)) } else { usize::MAX };
             diagonal = row[j + 1];
             row[j + 1] = through.min(row[j] + 2).min(diagonal + 2);
         }
@@ -116,6 +118,7 @@ mod tests {
         Step {
             at: Time::from_millis(at),
             waited: Duration::from_millis(waited),
+            gap: Duration::from_millis(waited),
             line: 0,
             who,
             verb: verb.into(),

@@ -20,7 +20,8 @@ pub const RULES: [Rule; 5] = [
     Rule {
         name: "completion-order",
         doc: "A write answered 404 within a tenth of a second before a DELETE that succeeded: lines stand in the order of \
-              completion, and only the DELETE can be why the object was gone. The write is put behind it; nothing is removed.",
+              completion, and only the DELETE can be why the object was gone. The write is put behind it; nothing is removed. \
+              Likewise what succeeds within a tenth of a second before the object's CREATE.",
         apply: completion_order,
     },
     Rule {
@@ -66,10 +67,12 @@ fn completion_order(all: &mut Vec<Step>) {
     let steps = all.as_mut_slice();
     for n in 1..steps.len() {
         let mut at = n;
+        // Before the first creation of a history the object was not there.
+        let unborn = steps[..n].iter().all(|s| !matches!(s.verb.as_str(), "create" | "delete"));
         while at > 0
-            && steps[at].verb == "delete"
             && steps[at].is_ok()
-            && steps[at - 1].code == 404
+            && (steps[at].verb == "delete" && steps[at - 1].code == 404
+                || steps[at].verb == "create" && steps[at - 1].is_ok() && unborn)
             && steps[at].at.since(steps[at - 1].at) <= RESOLUTION
         {
             steps.swap(at, at - 1);
@@ -182,6 +185,7 @@ mod tests {
             let mut step = Step {
                 at: Time::ZERO,
                 waited: Duration::ZERO,
+                gap: Duration::ZERO,
                 line: 0,
                 who: Who::Manager,
                 verb: Default::default(),
@@ -227,6 +231,9 @@ mod tests {
         );
         let late = ["create 201", "patch 404 @10", "delete 200 @900"];
         check("completion-order", &late, &late);
+        check("completion-order", &["patch 200", "create 201 @10"], &["create 201 @10", "patch 200"]);
+        let again = ["create 201", "delete 200 @10", "patch 200 @20", "create 201 @30"];
+        check("completion-order", &again, &again);
     }
 
     #[test]

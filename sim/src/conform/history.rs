@@ -48,6 +48,8 @@ pub struct Step {
     pub at: Time,
     /// Since the step before it, or since people last did something, whichever is shorter.
     pub waited: Duration,
+    /// Since the step before it of the same writer.
+    pub gap: Duration,
     /// Line of the recording, or ordinal of the trace.
     pub line: u32,
     /// Whose step: histories of one object are compared writer by writer.
@@ -148,6 +150,7 @@ pub fn histories(events: &[Event]) -> Histories {
                     if call.detail.is_empty() { Vec::new() } else { vec![(String::new(), call.detail.to_string())] };
                 (id, call.op.clone(), i64::from(call.status), Str::default(), true, detail)
             }
+            What::Start { container, .. } if !PROGRAMS.contains(&container.as_str()) => continue,
             What::Start { pod, container } => {
                 let fields = vec![(String::new(), container.to_string())];
                 (process(pod, container), "start".into(), 0, Str::default(), true, fields)
@@ -162,6 +165,7 @@ pub fn histories(events: &[Event]) -> Histories {
         steps.push(Step {
             at: event.at,
             waited: Duration::ZERO,
+            gap: Duration::ZERO,
             line: event.line,
             who,
             verb,
@@ -191,13 +195,17 @@ fn is_told(kind: Kind) -> bool {
     !matches!(kind, Kind::Lease | Kind::Event)
 }
 
+/// Containers whose starts recordings tell; of others they tell ends only.
+const PROGRAMS: [&str; 4] = ["manager", "listener", "autoscaler", "runner"];
+
 /// Fills in how long each step of a history waited, writer by writer.
 pub fn waits(steps: &mut [Step], acted: &[Time]) {
     let mut last: BTreeMap<Who, Time> = BTreeMap::new();
     for step in steps {
         let since = acted.iter().rev().find(|at| **at <= step.at).copied().unwrap_or(Time::ZERO);
-        let before = last.insert(step.who, step.at).unwrap_or(Time::ZERO).max(since);
-        step.waited = step.at.since(before);
+        let before = last.insert(step.who, step.at).unwrap_or(Time::ZERO);
+        step.waited = step.at.since(before.max(since));
+        step.gap = step.at.since(before);
     }
 }
 
