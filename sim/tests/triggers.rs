@@ -89,7 +89,15 @@ fn what_is_deleted_by_hand_can_be_chosen_by_its_phase() {
     let gone = |phase: &str| {
         let report =
             world(&format!("operators: [{{ at: 20s, delete: {{ kind: EphemeralRunner, phase: {phase} }} }}]\n"));
-        tells(&report, &["verb: \"delete\"", "EphemeralRunner", "linux-"])
+        let then = |e: &&arc_sim::trace::TraceEvent| e.at.since(arc_api::Time::ZERO).as_secs() == 20;
+        let line = |e: &arc_sim::trace::TraceEvent| format!("{:?}", e.what);
+        report
+            .trace
+            .events()
+            .iter()
+            .filter(then)
+            .map(line)
+            .any(|l| l.contains("\"delete\"") && l.contains("EphemeralRunner"))
     };
     assert!(gone("Running") && !gone("Failed"));
 }
