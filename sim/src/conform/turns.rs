@@ -68,6 +68,7 @@ mod tests {
     fn step(verb: &str, at_ms: u64, waited_ms: u64) -> Step {
         Step {
             at: Time(at_ms * 1000),
+            gap: Duration::ZERO,
             waited: Duration::from_millis(waited_ms),
             line: 0,
             who: Who::Other,

@@ -33,7 +33,7 @@ pub(super) fn may_meet(fault: &Fault, kube: bool, point: Point) -> bool {
     match fault {
         Fault::GhError(f) => !kube && point == done(f.applied),
         Fault::GhHang(f) => !kube && point == done(f.applied),
-        Fault::GhMalformed(_) => !kube && point == Point::AfterApply,
+        Fault::GhMalformed(f) => !kube && point == done(f.applied),
         Fault::GhRateLimit(_) => !kube && point == Point::OnArrival,
         Fault::ApiError(f) => kube && point == done(f.applied),
         Fault::ApiReject(_) => kube && point == Point::OnArrival,
