@@ -217,8 +217,7 @@ impl ArsPass {
             // Already said: back-off would grow to 1000 s, healing must not take that long.
             return Decision::End(Outcome::After(Duration::from_secs(10)));
         }
-        let blocked =
-            Condition { type_: status::BLOCKED.into(), status: true, reason: reason.into(), message: error.clone() };
+        let blocked = Condition::new(status::BLOCKED, true, reason, error.clone());
         self.verdict = Some(Outcome::Error(error));
         let conditions = status::with(&self.ars().status.conditions, blocked);
         let patch = arc_api::kube::ArsStatusPatch { conditions: Some(conditions), ..Default::default() };

@@ -93,6 +93,17 @@ pub struct Condition {
     /// One sentence with the cause.
     #[serde(default)]
     pub message: Str,
+    /// Since when it holds, where somebody waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Time>,
+}
+
+impl Condition {
+    /// A condition that tells no time.
+    pub fn new(type_: impl Into<Str>, status: bool, reason: impl Into<Str>, message: impl Into<Str>) -> Condition {
+        let (type_, reason, message) = (type_.into(), reason.into(), message.into());
+        Condition { type_, status, reason, message, last_transition_time: None }
+    }
 }
 
 /// `"True"` or anything else.

@@ -68,12 +68,7 @@ impl AlPass {
 
     fn replace(&mut self, pod: &Pod, o: &Observed<'_>) -> Decision {
         if o.settings.behaviour.al_restart == ListenerRestart::Backoff && !is_counted(self.listener(), pod) {
-            let failing = Condition {
-                type_: FAILING.into(),
-                status: true,
-                reason: "Ended".into(),
-                message: how_it_ended(pod, &o.settings.behaviour),
-            };
+            let failing = Condition::new(FAILING, true, "Ended", how_it_ended(pod, &o.settings.behaviour));
             let status = &self.listener().status;
             let patch = AlStatusPatch {
                 // The process is gone, and with it what it said of itself.
@@ -151,7 +146,7 @@ impl AlPass {
 
     /// Writes one condition.
     pub(super) fn report(&mut self, step: Step, type_: &'static str, reason: &'static str, message: Str) -> Decision {
-        let one = Condition { type_: type_.into(), status: true, reason: reason.into(), message };
+        let one = Condition::new(type_, true, reason, message);
         let conditions = Some(with_condition(&self.listener().status.conditions, one));
         let patch = AlStatusPatch { conditions, ..AlStatusPatch::default() };
         self.patch(step, Sub::Status, Patch::body(Body::AlStatus(patch)))

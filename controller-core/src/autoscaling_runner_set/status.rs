@@ -76,7 +76,7 @@ impl ArsPass {
             list = with(&list, one.clone());
         }
         let mut add = |type_: &'static str, reason: &'static str, message: Str| {
-            list = with(&list, Condition { type_: type_.into(), status: true, reason: reason.into(), message });
+            list = with(&list, Condition::new(type_, true, reason, message));
         };
         if version::is_skewed(self.ars(), o.settings) {
             let (label, build) = (version::label_of(self.ars()), &o.settings.version);

@@ -160,8 +160,7 @@ impl ErPass {
         let message = error.text();
         let mut conditions = without(&status.conditions, POD_REJECTED);
         if reason == POD_REJECTED {
-            let condition =
-                Condition { type_: POD_REJECTED.into(), status: true, reason: reason.into(), message: message.clone() };
+            let condition = Condition::new(POD_REJECTED, true, reason, message.clone());
             conditions = conditions.iter().cloned().chain([condition]).collect();
         }
         let want = ErStatusPatch {

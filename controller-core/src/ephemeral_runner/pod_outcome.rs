@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_api::crd::{Condition, EphemeralRunnerSet, ErPhase, FailureMark};
+use arc_api::crd::{Condition, EphemeralRunner, EphemeralRunnerSet, ErPhase, FailureMark};
 use arc_api::kube::{DeleteOptions, ErStatusPatch, KubeRequest, Status};
 use arc_api::meta::Key;
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
 use arc_api::service::{Op, ServiceOk};
-use arc_api::{Duration, Kind, Str, Uid, format_smolstr};
+use arc_api::{Duration, Kind, Object, Str, Time, Uid, format_smolstr};
 
 use super::pod_create::without;
 use super::{
@@ -35,7 +35,7 @@ const FOREIGN_WAIT: Duration = Duration::from_secs(30);
 /// Between two looks at the registration of an idle runner: with the confirmation and a new pod it has a successor within five
 /// minutes.
 const CHECK_EVERY: u64 = 180;
-/// Between a registration found gone and the confirmation, and the span after each third minute in which a look is due.
+/// From a registration found gone to the confirmation: the listener may still have to tell of a job. Also the span after each third minute in which a look is due.
 const CHECK_AGAIN: Duration = Duration::from_secs(30);
 /// Condition of the corrected controller: the service did not know the runner when it was last asked.
 const UNREGISTERED: &str = "Unregistered";
@@ -228,8 +228,7 @@ impl ErPass {
     }
 
     fn with_condition(&self, type_: &str, reason: &Str, message: &Str) -> Arc<[Condition]> {
-        let condition =
-            Condition { type_: type_.into(), status: true, reason: reason.clone(), message: message.clone() };
+        let condition = Condition::new(type_, true, reason.clone(), message.clone());
         without(&self.runner().status.conditions, type_).iter().cloned().chain([condition]).collect()
     }
 
@@ -382,9 +381,14 @@ impl ErPass {
             return self.rest();
         }
         let age = o.now.since(since);
-        let suspected = self.runner().status.conditions.iter().any(|c| c.type_ == UNREGISTERED);
+        let suspected = self.runner().status.conditions.iter().find(|c| c.type_ == UNREGISTERED);
+        let confirm_at = suspected.map(|c| c.last_transition_time.unwrap_or(Time::ZERO).after(CHECK_AGAIN));
+        if let Some(at) = confirm_at.filter(|at| *at > o.now) {
+            self.wake_at(at, o.now);
+            return self.rest();
+        }
         let into = age.as_secs() % CHECK_EVERY;
-        if suspected || (age.as_secs() >= CHECK_EVERY && into < CHECK_AGAIN.as_secs()) {
+        if suspected.is_some() || (age.as_secs() >= CHECK_EVERY && into < CHECK_AGAIN.as_secs()) {
             self.outcome.pod = Some(pod.clone());
             let id = self.runner().status.runner_id;
             return self.service(Purpose::CheckIdle, Op::GetRunner(id));
@@ -406,13 +410,17 @@ impl ErPass {
         let (reason, message) = (Str::from(UNREGISTERED), Str::from("the service does not know this runner"));
         match (gone, suspected) {
             (true, true) => {
-                let Some(pod) = self.outcome.pod.clone() else { return settled() };
                 self.outcome.why = Some((UNREGISTERED, message));
-                self.fail_pod(o, &pod)
+                self.call(
+                    Step::AfterUnregisteredRead,
+                    KubeRequest::Get { kind: Kind::EphemeralRunner, key: self.key.clone() },
+                )
             }
             (true, false) => {
-                self.wake = Some(CHECK_AGAIN);
-                let conditions = Some(self.with_condition(UNREGISTERED, &reason, &message));
+                self.wake_at(o.now.truncated().after(CHECK_AGAIN), o.now);
+                let mut one = Condition::new(UNREGISTERED, true, reason, message);
+                one.last_transition_time = Some(o.now.truncated());
+                let conditions = Some(conditions.iter().cloned().chain([one]).collect());
                 self.patch_status(Step::AfterStatusWritten, ErStatusPatch { conditions, ..ErStatusPatch::default() })
             }
             (false, true) => {
@@ -424,6 +432,23 @@ impl ErPass {
                 self.rest()
             }
         }
+    }
+
+    /// The runner is not idle if the listener has told of a job by now, whatever the cache shows: its pod works on.
+    pub(super) fn after_unregistered_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunner>).cloned(),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
+        };
+        let (Some(live), Some(pod)) = (live.filter(|r| r.metadata.uid == self.uid()), self.outcome.pod.clone()) else {
+            return settled();
+        };
+        self.runner = Some(live);
+        if self.runner().metadata.is_deleting() || self.has_job(&o.settings.behaviour) {
+            return settled();
+        }
+        self.fail_pod(o, &pod)
     }
 
     /// An object of somebody else has our name: say so and look again (Q-FOREIGN-POD).

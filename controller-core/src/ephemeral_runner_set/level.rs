@@ -214,7 +214,7 @@ fn may_remove(patch_id: i64, behaviour: &Behaviour) -> bool {
 }
 
 fn condition(type_: &str, status: bool, reason: &str, message: Str) -> Condition {
-    Condition { type_: type_.into(), status, reason: reason.into(), message }
+    Condition::new(type_, status, reason, message)
 }
 
 fn age(now: Time, runner: &EphemeralRunner) -> Duration {

@@ -325,12 +325,7 @@ fn a_set_that_vanished_under_its_finalizer_patch_is_an_error_once() {
 fn twice_on_an_empty_cache(release: Release, patch_id: i64) -> usize {
     let mut w = World::new(release);
     // The template is known to be accepted.
-    let accepted = arc_api::crd::Condition {
-        type_: TEMPLATE_REJECTED.into(),
-        status: false,
-        reason: "PodAccepted".into(),
-        message: Str::default(),
-    };
+    let accepted = arc_api::crd::Condition::new(TEMPLATE_REJECTED, false, "PodAccepted", "");
     w.update::<EphemeralRunnerSet>(SET, |s| s.status.conditions = [accepted].into());
     w.listener(3, patch_id);
     let caches = w.caches.clone();

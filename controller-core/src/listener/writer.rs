@@ -207,5 +207,5 @@ fn patch(kind: Kind, key: Key, sub: Sub, body: Body) -> KubeRequest {
 
 /// A condition of the listener.
 pub(super) fn condition(type_: &'static str, status: bool, reason: &'static str, message: Str) -> Condition {
-    Condition { type_: type_.into(), status, reason: reason.into(), message }
+    Condition::new(type_, status, reason, message)
 }

@@ -215,12 +215,7 @@ fn report(api: &mut ApiServer, namespace: &Arc<Namespace>, left: &Left, now: Tim
     ];
     let conditions: Vec<Condition> = entries
         .into_iter()
-        .map(|(type_, reason, message, status): (&str, &str, Str, bool)| Condition {
-            type_: type_.into(),
-            status,
-            reason: reason.into(),
-            message,
-        })
+        .map(|(type_, reason, message, status): (&str, &str, Str, bool)| Condition::new(type_, status, reason, message))
         .collect();
     if namespace.conditions == conditions {
         return false;

@@ -108,8 +108,12 @@ fn an_idle_runner_without_a_registration_is_found_within_minutes() {
     w.now = w.now.after(wait);
     assert_eq!(w.run("r"), Outcome::After(Duration::from_secs(30)), "one 404 proves nothing");
     assert_eq!(w.pods_made["r"], 1);
-    w.wait(30);
+    w.wait(10);
     settle(&mut w, "r");
+    assert_eq!(w.runner("r").status.failure_count(), 0, "its own write does not confirm anything");
+    w.wait(20);
+    settle(&mut w, "r");
+    assert_eq!(w.runner("r").status.failure_count(), 1);
     w.wait(6);
     w.objects.remove(&(Kind::Pod, Key::new(NS, "r")));
     w.sync();
