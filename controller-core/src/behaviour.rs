@@ -94,6 +94,13 @@ with_more_switches! { switches {
         /// the listener has answered for them.
         Level = "level",
     }
+    /// When the set looks at a report of its own status.
+    ers_own_status: OwnStatus {
+        /// At once: two managers that see different runners answer each other without end (all releases).
+        AtOnce = "at-once",
+        /// Two seconds later.
+        Later = "later",
+    }
     /// Which comparisons may remove idle runners (#3371, #3426).
     ers_scale_down: ErsScaleDown {
         /// Any (0.9.0 and older).

@@ -318,7 +318,7 @@ fn play(behaviour: &Behaviour) -> Vec<String> {
 
 /// The switches that decide something in these two reconcilers.
 fn is_ours(name: &str) -> bool {
-    let others = ["er_workers"];
+    let others = ["er_workers", "ers_own_status"];
     let shared = ["busy_test", "outdated", "label_propagation", "overlays"];
     !others.contains(&name) && (name.starts_with("ers_") || name.starts_with("er_") || shared.contains(&name))
 }

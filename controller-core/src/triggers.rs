@@ -1,9 +1,14 @@
-//! Which reconcile keys an object's event wakes. Never looks at what changed: the queue and the passes decide that.
+//! Which reconcile keys an object's event wakes, and when. What changed is looked at only by `next`, and only for the when.
 //!
 //! Source: arc-controllers.md §2.3. The same mapping in every release; `next` adds timers, not mappings.
 
 use arc_api::meta::Key;
-use arc_api::{Kind, Meta, Object, Str};
+use arc_api::{Duration, Kind, Meta, Object, Str};
+
+use crate::behaviour::{Behaviour, OwnStatus};
+
+/// How long a runner set leaves a report of its own status alone (`next`).
+const STATUS_WAIT: Duration = Duration::from_secs(2);
 
 /// Labels by which a Role or RoleBinding in the runner namespace names its AutoscalingListener.
 pub const LISTENER_NAME: &str = "auto-scaling-listener-name";
@@ -37,6 +42,20 @@ pub fn enqueue(object: &Object) -> impl Iterator<Item = (Kind, Key)> {
         _ => (None, None),
     };
     first.into_iter().chain(second)
+}
+
+/// How long the object's own controller may wait with an update. A report is looked at to correct it, which is not urgent:
+/// during a roll two managers may see different runners, and each would answer the other's report at once.
+pub fn patience(old: &Object, new: &Object, behaviour: &Behaviour) -> Duration {
+    let (was, is) = (old.meta(), new.meta());
+    let same = was.generation == is.generation
+        && was.deletion_timestamp == is.deletion_timestamp
+        && was.finalizers == is.finalizers
+        && was.labels == is.labels
+        && was.annotations == is.annotations
+        && was.owner_references == is.owner_references;
+    let later = behaviour.ers_own_status == OwnStatus::Later && new.kind() == Kind::EphemeralRunnerSet;
+    if same && later { STATUS_WAIT } else { Duration::ZERO }
 }
 
 /// The managing owner, by name as upstream's handler does it: an owner re-created under its name is woken too.
@@ -78,6 +97,23 @@ mod tests {
                 (Kind::AutoscalingRunnerSet, Key::new("runners", "demo")),
             ]
         );
+    }
+
+    #[test]
+    fn only_the_corrected_controller_lets_a_report_of_a_runner_set_wait() {
+        use crate::Release;
+        let old = arc_api::crd::EphemeralRunnerSet { metadata: Meta::named("ns", "s"), ..Default::default() };
+        let mut reported = old.clone();
+        reported.metadata.resource_version = 2;
+        reported.status.current_replicas = 1;
+        let mut asked = reported.clone();
+        asked.metadata.generation = 2;
+        let wait = |new: &arc_api::crd::EphemeralRunnerSet, release| {
+            patience(&old.clone().into(), &new.clone().into(), &Behaviour::of(release))
+        };
+        assert_eq!(wait(&reported, Release::Next), STATUS_WAIT);
+        assert_eq!(wait(&asked, Release::Next), Duration::ZERO);
+        assert_eq!(wait(&reported, Release::V0_14_2), Duration::ZERO);
     }
 
     #[test]

@@ -77,6 +77,7 @@ const NOTICED: &[(Release, &str, &str, &str)] = &[
     (Release::Next, "ers_gate", "always", "invalid-init-restart-policy"),
     (Release::Next, "ers_gate", "patch-id", "invalid-init-restart-policy"),
     (Release::Next, "ers_probe", "none", "invalid-init-restart-policy"),
+    (Release::Next, "ers_own_status", "at-once", "two-managers-answer-each-other"),
     (Release::Next, "ers_failed_counts", "counted", "invalid-init-restart-policy"),
     (Release::Next, "er_jit_store", "status", "upgrade-finalizer-not-found"),
     (Release::Next, "er_rejection", "mark-failed", "invalid-init-restart-policy"),

@@ -12,6 +12,7 @@ impl Behaviour {
             ers_scale_down: if r < V0_9_1 { ErsScaleDown::AnyPatch } else { ErsScaleDown::ForcedOnly },
             ers_finished_sweep: if r < V0_9_0 { FinishedSweep::First } else { FinishedSweep::DeferredGated },
             ers_status_patch: if r < V0_14_0 { ErsStatusMembers::OnlyChanged } else { ErsStatusMembers::AlwaysTotal },
+            ers_own_status: OwnStatus::AtOnce,
             ers_probe: TemplateProbe::None,
             ers_failed_counts: FailedCounts::Counted,
             busy_test: if r < V0_13_0 { BusyTest::JobRequestId } else { BusyTest::JobId },
@@ -188,6 +189,7 @@ impl Behaviour {
         self.ers_gate = ErsGate::Level;
         self.ers_scale_down = ErsScaleDown::ForcedWithRetry;
         self.ers_failed_counts = FailedCounts::NotCounted;
+        self.ers_own_status = OwnStatus::Later;
         self.ers_probe = TemplateProbe::One;
         self.outdated = Outdated::Reported;
         self.er_backoff = ErBackoff::TableAfterPod;

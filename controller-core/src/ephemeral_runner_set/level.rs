@@ -138,6 +138,10 @@ impl ErsPass {
         let probing = self.verdict(o, &cached, &behaviour).probing;
         let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
         let replicas = set.spec.replicas;
+        // What the cache shows as over may be gone.
+        let there =
+            |r: &Arc<EphemeralRunner>| view.spent.iter().chain(&view.held).any(|s| s.metadata.uid == r.metadata.uid);
+        self.sweep.retain(there);
         let short = replicas - view.alive() - view.held.len() as i32;
         if short.min(room) > 0 {
             return self.create(o, short.min(room));

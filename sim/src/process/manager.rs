@@ -320,19 +320,32 @@ impl Manager {
 
     fn on_event(&mut self, kind: Kind, event: WatchEvent, now: Time) {
         let cache = self.caches.of_mut(kind);
+        let mut patience = Duration::ZERO;
         match event.type_ {
             WatchType::Added | WatchType::Modified => {
                 let old = cache.insert(event.object.clone());
                 // The one global predicate: an update without a new resource version wakes nobody.
-                if old.is_some_and(|o| o.meta().resource_version == event.object.meta().resource_version) {
-                    return;
+                if let Some(old) = old {
+                    if old.meta().resource_version == event.object.meta().resource_version {
+                        return;
+                    }
+                    patience = triggers::patience(&old, &event.object, &self.config.settings.behaviour);
                 }
             }
             WatchType::Deleted => {
                 cache.remove(&event.object.key());
             }
         }
-        self.enqueue(&event.object, now, false);
+        if patience.is_zero() {
+            return self.enqueue(&event.object, now, false);
+        }
+        for (kind, key) in triggers::enqueue(&event.object) {
+            let Some(slot) = CONTROLLERS.iter().position(|k| *k == kind) else { continue };
+            match kind == event.object.kind() {
+                true => self.queues[slot].add_after(key, patience, now),
+                false => self.queues[slot].add(key, now),
+            }
+        }
     }
 
     fn enqueue(&mut self, object: &Object, now: Time, initial: bool) {
