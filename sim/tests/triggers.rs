@@ -63,6 +63,20 @@ fn a_fault_ends_with_an_entry() {
 }
 
 #[test]
+fn pods_that_a_fault_holds_start_with_its_end() {
+    let report = world(
+        "marks: [{ id: a, at: 90s, mark: a }]\nfaults:\n  \
+         - { at: 30s, ends_with: a, pod_delay: { mode: slow_start, target: runner } }\n",
+    );
+    let starts = report.trace.events().iter().filter(|e| match &e.what {
+        What::ProcessStart { container, .. } => container == "runner",
+        _ => false,
+    });
+    let starts: Vec<u64> = starts.map(|e| e.at.since(arc_api::Time::ZERO).as_secs()).collect();
+    assert!(starts[0] < 30 && starts[1..].first() == Some(&90), "{starts:?}");
+}
+
+#[test]
 fn an_entry_that_nobody_has_is_refused() {
     let text = "name: x\nwhy: Triggers.\nrelease: 0.12.1\nrun_for: 5m\nexpect: { all: { holds: all } }\nclusters: [{ name: prod }]\n\
                 marks:\n  - { id: a, at: 20s, mark: a }\n  - { when: { begun: aa }, mark: b }\n  - { when: { done: x, within: 3s }, mark: c }\n";

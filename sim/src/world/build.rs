@@ -74,6 +74,7 @@ impl World {
             dead_calls: Vec::new(),
             returns: Shared::default(),
             stuck: Vec::new(),
+            held_starts: Vec::new(),
             plan,
         };
         world.prepare();

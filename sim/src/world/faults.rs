@@ -216,6 +216,7 @@ impl World {
             Fault::ActorSlow(f) => self.speed_up(f),
             Fault::NetCut(_) => self.dead_links.retain(|l| l.action != action),
             Fault::VolumeFault(_) => self.volumes_come(action),
+            Fault::PodDelay(f) if f.mode == crate::plan::fault::PodDelayMode::SlowStart => self.starts_come(action),
             Fault::NodeFault(f) => self.end_node_fault(f),
             other => self.end_service_fault(action, other),
         }

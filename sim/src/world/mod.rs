@@ -285,6 +285,8 @@ pub struct World {
     pub(crate) returns: Shared<BTreeMap<(ProcId, u8), Time>>,
     /// Pods whose volumes do not come while an action lasts.
     pub(crate) stuck: Vec<(u32, SiteId, Uid)>,
+    /// Starts of containers that an action holds until its end, and when they were due.
+    pub(crate) held_starts: Vec<(u32, Time, pods::NodeJob)>,
     /// Behaviours by release and changed switches.
     pub(crate) behaviours: Shared<Behaviours>,
     /// Planted by a test of the self-check.

@@ -214,8 +214,8 @@ impl World {
         Some(Duration::ZERO)
     }
 
-    /// How much later a pod's containers start because of a fault.
-    pub(crate) fn start_delay(&mut self, site: SiteId, pod: &Arc<Pod>) -> Option<Duration> {
+    /// How much later a pod's containers start because of a fault; an error names the fault whose end lets them start.
+    pub(crate) fn start_delay(&mut self, site: SiteId, pod: &Arc<Pod>) -> Result<Duration, u32> {
         let active: Vec<(u32, Arc<Fault>)> = self.faults.active().map(|(a, f)| (a, f.clone())).collect();
         for (action, fault) in active {
             if let Fault::PodDelay(f) = &*fault
@@ -223,10 +223,7 @@ impl World {
                 && self.pod_is(site, pod, f.target, f.scale_set.as_ref())
                 && self.faults.meets(action, f.probability, f.count)
             {
-                let lasts = self.plan.actions[action as usize].lasts;
-                let end = lasts.map_or(self.plan.run_for.from_start(), |d| self.faults.since(action).after(d.0));
-                let rest = end.since(self.now);
-                return Some(f.by.as_ref().map_or(rest, |d| self.faults.draw(action, d)));
+                return f.by.as_ref().map(|d| self.faults.draw(action, d)).ok_or(action);
             }
         }
         // A manager whose start is slowed down by the roll (roll_overlap).
@@ -237,11 +234,11 @@ impl World {
                     self.faults.hit(action);
                     let whole = self.faults.draw(action, &f.new_start);
                     let lived = self.now.since(pod.metadata.creation_timestamp);
-                    return Some(whole.saturating_sub(lived));
+                    return Ok(whole.saturating_sub(lived));
                 }
             }
         }
-        None
+        Ok(Duration::ZERO)
     }
 
     /// Whether a container's start fails, and how long until the kubelet says so.

@@ -50,6 +50,16 @@ impl World {
         self.schedule(at, Event::NodeWork { pending: slot as u32 });
     }
 
+    /// Containers start whose starts a fault held until its end.
+    pub(super) fn starts_come(&mut self, action: u32) {
+        let (freed, kept) =
+            std::mem::take(&mut self.held_starts).into_iter().partition::<Vec<_>, _>(|(a, ..)| *a == action);
+        self.held_starts = kept;
+        for (_, at, job) in freed {
+            self.node_job(at.max(self.now), job);
+        }
+    }
+
     /// A kubelet wants something done.
     pub(crate) fn on_node_effect(&mut self, site: SiteId, effect: NodeEffect) {
         match effect {
@@ -70,15 +80,23 @@ impl World {
                 if first {
                     at = self.dice.node.arrival(at, self.latency.image_pull);
                 }
-                if let Some(wait) = self.start_delay(site, &pod) {
-                    at = at.max(self.now.after(wait));
-                }
+                let held = match self.start_delay(site, &pod) {
+                    Ok(wait) => {
+                        at = at.max(self.now.after(wait));
+                        None
+                    }
+                    Err(action) => Some(action),
+                };
                 at = at.max(self.not_before(site, pod.metadata.uid, &container));
                 if let Some((failure, wait)) = self.start_failure(site, &pod, &container, kind) {
                     let at = at.after(wait);
                     return self.node_job(at, NodeJob::FailStart { site, pod: pod.metadata.uid, container, failure });
                 }
-                self.node_job(at, NodeJob::Start { site, node, pod, container, kind, attempt });
+                let job = NodeJob::Start { site, node, pod, container, kind, attempt };
+                match held {
+                    Some(action) => self.held_starts.push((action, at, job)),
+                    None => self.node_job(at, job),
+                }
             }
             NodeEffect::Hook { pod, container, kind, .. } => {
                 // A preStop hook that waits for the worker ends with the runner's job; any other is short.
