@@ -211,6 +211,10 @@ fn kube(value: &Value) -> Result<Option<KubeCall>, &'static str> {
     let resource = value["resource"].as_str().ok_or("resource")?;
     let Some(kind) = Kind::from_plural(resource) else { return Ok(None) };
     let code = value["code"].as_u64().ok_or("code")?;
+    // The caller was killed while its request waited in admission: nothing was carried out, and nobody heard the answer.
+    if code == 504 && value["message"].as_str().is_some_and(|m| m.ends_with("context canceled")) {
+        return Ok(None);
+    }
     let body = value.get("request").cloned().unwrap_or(Value::Null);
     let changed = match &value["changed"] {
         // The log shows no change for deletions of kinds that answer with a Status.
