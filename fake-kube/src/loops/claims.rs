@@ -24,6 +24,9 @@ const SELECTED_NODE: Str = Str::new_static("volume.kubernetes.io/selected-node")
 /// How the storage of a cluster behaves.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StorageSettings {
+    /// Nobody makes claims, binds them or waits for them: a laboratory whose scheduler and kubelet know no storage
+    /// (recorded: b_kube_mode, where no PersistentVolumeClaim was ever written and every pod started all the same).
+    pub ignored: bool,
     /// Claims are bound when the scheduler has chosen a node, not before (`WaitForFirstConsumer`, usual in clouds).
     pub wait_for_consumer: bool,
     /// From the moment a claim may be bound until it is. An assumption: provisioners need about a second or two.
@@ -35,6 +38,7 @@ pub struct StorageSettings {
 impl Default for StorageSettings {
     fn default() -> StorageSettings {
         StorageSettings {
+            ignored: false,
             wait_for_consumer: true,
             bind_delay: Duration::from_secs(1),
             delay: Duration::from_millis(100),
@@ -113,6 +117,9 @@ impl Claims {
 
     /// Something changed.
     pub fn notice(&mut self, event: &WatchEvent, now: Time) {
+        if self.settings.ignored {
+            return;
+        }
         match &event.object {
             Object::Pod(pod) if pod.spec.volumes.iter().any(|v| claim_name(pod, v).is_some()) => {
                 let at = now.after(self.settings.delay);
@@ -186,6 +193,9 @@ impl Claims {
     /// Whether the pod's claims let it be scheduled.
     pub fn state_for(&self, api: &ApiServer, pod: &Pod) -> State {
         let mut state = State::Ready;
+        if self.settings.ignored {
+            return state;
+        }
         for (key, volume) in claims_of(pod) {
             let Some(claim) = api.typed::<PersistentVolumeClaim>(&key) else {
                 let name = &key.name;

@@ -74,7 +74,7 @@ pub fn is_own(path: &str) -> bool {
 
 /// What the server fills in before the audit log sees a body, so that nobody can tell who wrote it. Last part of the path, and
 /// the value if only that is a default. Custom resources have no defaults of this kind.
-const DEFAULTS: [(&str, &str); 16] = [
+const DEFAULTS: [(&str, &str); 20] = [
     ("imagePullPolicy", ""),
     ("terminationMessagePath", "/dev/termination-log"),
     ("terminationMessagePolicy", "File"),
@@ -91,12 +91,18 @@ const DEFAULTS: [(&str, &str); 16] = [
     ("preemptionPolicy", "PreemptLowerPriority"),
     ("fieldRef.apiVersion", "v1"),
     ("volumeMode", "Filesystem"),
+    ("Probe.timeoutSeconds", "1"),
+    ("Probe.periodSeconds", "10"),
+    ("Probe.successThreshold", "1"),
+    ("Probe.failureThreshold", "3"),
 ];
 
 fn is_default(kind: Kind, path: &str, value: &str) -> bool {
     !kind.api_version().starts_with("actions.github.com")
         && DEFAULTS.iter().any(|(end, default)| {
-            let at_end = path.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.'));
+            let at_end = path
+                .strip_suffix(end)
+                .is_some_and(|before| before.is_empty() || before.ends_with('.') || end.starts_with("Probe."));
             at_end && (default.is_empty() || *default == value)
         })
 }

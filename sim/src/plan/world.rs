@@ -183,6 +183,8 @@ settings! {
         runner_start: Delay = Delay::fixed(Dur::secs(1)),
         /// From the report of a job's end, or the decision to leave, to the end of the runner process.
         runner_exit: Delay = Delay::fixed(Dur::millis(200)),
+        /// Whether volume claims are provisioned and waited for; a laboratory without storage starts pods all the same.
+        claims: bool = true,
         /// Between two tries of a container whose configuration is incomplete.
         sync: Dur = Dur::secs(10),
         /// Between two tries of a runner to connect.

@@ -19,7 +19,7 @@ use crate::fault::Faults;
 use crate::helm::ManagerArgs;
 use crate::invariant::{Bounds, Invariants};
 use crate::network::{Dice, Latency};
-use crate::plan::world::{ClusterSpec, GithubSpec};
+use crate::plan::world::{ClusterSpec, GithubSpec, ScaleSetSpec};
 use crate::plan::{Plan, QueueJob, Role};
 use crate::process::manager::ManagerConfig;
 use crate::shared::Shared;
@@ -306,13 +306,9 @@ impl World {
     }
 
     /// The runner version in a set's image.
-    pub(crate) fn runner_version(&self, site: SiteId, pod: &Pod) -> Str {
+    pub(crate) fn runner_set(&self, site: SiteId, pod: &Pod) -> Option<&ScaleSetSpec> {
         let name = pod.metadata.label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
-        self.spec_of(site)
-            .scale_sets
-            .iter()
-            .find(|s| s.name == name || *s.service_name() == name)
-            .map_or("2.328.0".into(), |s| s.runner_version.clone())
+        self.spec_of(site).scale_sets.iter().find(|s| s.name == name || *s.service_name() == name)
     }
 
     /// A cluster's settings, as operators have changed them meanwhile.
@@ -426,6 +422,7 @@ fn cluster_settings(spec: &ClusterSpec, seed: u64) -> ClusterSettings {
     settings.api.container_restart_rules = spec.api.container_restart_rules;
     settings.kubelet.sync_period = spec.kubelet.sync.0;
     settings.kubelet.teardown = spec.kubelet.teardown.body.from.0;
+    settings.storage.ignored = !spec.kubelet.claims;
     settings.node_lifecycle.toleration = spec.unreachable_toleration.0;
     settings.gc.delay = spec.api.garbage_collection.body.from.0;
     settings.scheduler.delay = spec.kubelet.schedule.body.from.0;

@@ -216,8 +216,8 @@ impl World {
         let namespace = pod.metadata.label("actions.github.com/scale-set-namespace").cloned().unwrap_or_default();
         let actor = self.trace.actor(name);
         self.sites[site.0 as usize].cluster.container_started(uid, container, self.now);
-        if let Machine::Dind(_) = machine {
-            self.sites[site.0 as usize].cluster.set_healthy(uid, container, false, self.now);
+        if let Machine::Dind(daemon) = &machine {
+            self.sites[site.0 as usize].cluster.set_healthy(uid, container, daemon.ready, self.now);
         }
         let saved = self.cause;
         let id = self.spawn(Process {
@@ -280,7 +280,7 @@ impl World {
             }
             ("dind", _) => {
                 let wait = self.docker_delay(site, pod);
-                Ok((Machine::Dind(Dind { ready_at: self.now.after(wait), ready: false }), Role::Dind))
+                Ok((Machine::Dind(Dind { ready_at: self.now.after(wait), ready: wait.is_zero() }), Role::Dind))
             }
             ("job", ContainerKind::Main) => Ok((never, Role::Workflow)),
             (_, ContainerKind::Init) => {
@@ -315,21 +315,24 @@ impl World {
             }
             None => Token(0),
         };
-        let hooks = value("ACTIONS_RUNNER_CONTAINER_HOOKS").filter(|v| !v.is_empty()).map(|path| HookEnv {
-            pod: pod.metadata.name.clone(),
-            namespace: pod.metadata.namespace.clone(),
-            novolume: path.contains("novolume"),
-            node: pod.node_name.clone(),
-        });
+        let settings = self.runner_set(site, pod);
+        let scripted = settings.is_some_and(|s| s.hooks.scripted);
+        let hooks =
+            value("ACTIONS_RUNNER_CONTAINER_HOOKS").filter(|v| !v.is_empty() && !scripted).map(|path| HookEnv {
+                pod: pod.metadata.name.clone(),
+                namespace: pod.metadata.namespace.clone(),
+                novolume: path.contains("novolume"),
+                node: pod.node_name.clone(),
+            });
         let socket = value("DOCKER_HOST").map(|h| Str::from(h.trim_start_matches("unix://")));
         Ok(RunnerEnv {
             jit,
             wait_for_docker: value("RUNNER_WAIT_FOR_DOCKER_IN_SECONDS").and_then(|v| v.parse().ok()).unwrap_or(0),
             docker_socket: socket,
             hooks,
-            require_container: value("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER").is_some_and(|v| v == "true"),
+            require_container: !scripted && value("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER").is_some_and(|v| v == "true"),
             deprecated_exit_code: value("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE").is_some(),
-            version: self.runner_version(site, pod),
+            version: settings.map_or("2.328.0".into(), |s| s.runner_version.clone()),
             boot: self.dice.boot.delay(self.latency.runner_boot),
             exit: self.dice.boot.delay(self.latency.runner_exit),
             retry: self.spec_of(site).kubelet.runner_retry.0,

@@ -107,6 +107,8 @@ settings! {
         work_volume: WorkVolume = WorkVolume::ReadWriteOnce,
         /// Requests of the workflow pod.
         workflow_pod: ResourceSpec = ResourceSpec::default(),
+        /// Whether the runner runs its jobs itself, whatever the hooks' variables say: a script, as in recordings.
+        scripted: bool = false,
         /// Whether the exec stream sends heartbeats.
         heartbeat: bool = false,
     }
