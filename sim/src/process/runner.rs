@@ -87,7 +87,7 @@ pub enum RunnerOutput {
     Kube(u32, arc_api::kube::KubeRequest),
     /// Its hook opened the exec stream of the job's steps.
     ExecBegins,
-    /// Wake me then; replaces the last wish.
+    /// Wake me then. An earlier wish may still come true before: the runner knows which was its last.
     WakeAt(Time),
     /// The call of this slot is given up.
     Cancel(Slot),
@@ -130,7 +130,6 @@ enum State {
     Disconnecting,
     Exiting {
         code: i32,
-        at: Time,
     },
     Ended,
 }
@@ -158,6 +157,8 @@ pub struct Runner {
     id: RunnerId,
     token: Token,
     terminated: bool,
+    /// Its last wish.
+    wake_at: Time,
     /// When its daemon, which had answered, was gone.
     docker_lost: Option<Time>,
     out: Vec<RunnerOutput>,
@@ -178,7 +179,8 @@ impl Runner {
     /// A runner that has not started.
     pub fn new(env: RunnerEnv) -> Runner {
         let (id, token) = (RunnerId(0), Token(0));
-        Runner { env, state: State::Created, id, token, terminated: false, docker_lost: None, out: Vec::new() }
+        let (state, wake_at) = (State::Created, Time::ZERO);
+        Runner { env, state, id, token, terminated: false, wake_at, docker_lost: None, out: Vec::new() }
     }
 
     /// The registration it runs under, once connected.
@@ -235,6 +237,7 @@ impl Runner {
     }
 
     fn wake(&mut self, at: Time) {
+        self.wake_at = at;
         self.out.push(RunnerOutput::WakeAt(at));
     }
     fn call(&mut self, op: Op) {
@@ -269,12 +272,16 @@ impl Runner {
     }
     fn exit_with(&mut self, code: i32, text: &str, now: Time) {
         let at = now.after(self.env.exit);
-        self.state = State::Exiting { code, at };
-        self.out.push(RunnerOutput::WakeAt(at));
+        self.state = State::Exiting { code };
+        self.wake(at);
         let _ = text;
     }
 
     fn on_wake(&mut self, docker: bool, now: Time) {
+        // A job looks at the clock by itself; everything else waits for one time, which a timer of the job before is not.
+        if now < self.wake_at && !matches!(self.state, State::Working(_)) {
+            return self.out.push(RunnerOutput::WakeAt(self.wake_at));
+        }
         match &mut self.state {
             State::WaitingForDocker { left } => {
                 *left -= 1;
@@ -298,17 +305,13 @@ impl Runner {
                 let result = *result;
                 self.call(Op::RunnerComplete(result));
             }
-            State::Exiting { code, at } if *at <= now => {
+            State::Exiting { code } => {
                 let code = *code;
                 self.state = State::Ended;
                 self.out.push(RunnerOutput::Exit(code, Str::default()));
             }
-            State::Exiting { .. }
-            | State::Created
-            | State::Connecting { .. }
-            | State::Polling { .. }
-            | State::Disconnecting
-            | State::Ended => {}
+            State::Created | State::Connecting { .. } | State::Polling { .. } | State::Disconnecting | State::Ended => {
+            }
         }
     }
 

@@ -117,6 +117,27 @@ fn a_daemon_that_dies_while_the_runner_waits_for_a_job_was_there_once() {
 }
 
 #[test]
+fn a_timer_of_the_job_does_not_wake_what_comes_after_it() {
+    let (mut r, start) = (Runner::new(env()), Time::from_secs(100));
+    let after = |ms| start.after(Duration::from_millis(ms));
+    r.handle(RunnerInput::Start { docker: true }, start);
+    r.handle(RunnerInput::Wake { docker: true }, after(1000));
+    let connected = ServiceOk::Connected { runner: RunnerId(1), token: Token(2) };
+    r.handle(RunnerInput::Service(Slot::Main, Ok(connected)), after(1000));
+    r.handle(RunnerInput::Service(Slot::Main, Ok(job(Some(1)))), after(1000));
+    r.handle(RunnerInput::DockerLost, after(1990));
+    r.handle(RunnerInput::Service(Slot::Main, Ok(ServiceOk::Done)), after(1999));
+    let exit = r.take_outputs().iter().rev().find_map(|o| match o {
+        RunnerOutput::WakeAt(at) => Some(*at),
+        _ => None,
+    });
+    r.handle(RunnerInput::Wake { docker: false }, after(2000));
+    assert_eq!(r.take_outputs(), [RunnerOutput::WakeAt(exit.expect("it exits"))]);
+    r.handle(RunnerInput::Wake { docker: false }, exit.expect("it exits"));
+    assert_eq!(r.take_outputs(), [RunnerOutput::Exit(0, Str::default())]);
+}
+
+#[test]
 fn docker_within_the_wait_is_waited_for() {
     let env = RunnerEnv { wait_for_docker: 120, docker_socket: Some("/var/run/docker.sock".into()), ..env() };
     let (_, _, ends, _) = live(env, None, Time::from_secs(90), healthy(Some(1)));
