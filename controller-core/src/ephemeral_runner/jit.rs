@@ -263,7 +263,21 @@ impl ErPass {
     }
 
     pub(super) fn after_runner_id(&mut self, o: &mut Observed<'_>) -> Decision {
-        match self.adopt(o) {
+        let adopted = self.adopt(o);
+        // Another manager took the runner down meanwhile, and may have asked for its registration before it was there.
+        let gone = match &adopted {
+            Ok(()) => self.runner().metadata.is_deleting(),
+            Err(e) => e.is_not_found(),
+        };
+        if gone
+            && self.fresh
+            && o.settings.behaviour.er_used_jit == UsedJit::Replaced
+            && let Some(id) = self.secret_runner_id()
+        {
+            o.info("Removing the registration that nobody will use");
+            return self.service_with(Purpose::RemoveBestEffort, Op::RemoveRunner(id));
+        }
+        match adopted {
             Ok(()) => self.with_secret(o),
             Err(e) => fail(o, "Failed to update runner status for RunnerId/RunnerName", &e),
         }

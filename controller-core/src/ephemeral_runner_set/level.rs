@@ -12,8 +12,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arc_api::crd::{Condition, Conditions, EphemeralRunner, ErPhase};
+use arc_api::crd::{AutoscalingRunnerSet, Condition, Conditions, EphemeralRunner, ErPhase};
 use arc_api::kube::{KubeOk, KubeRequest};
+use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodConditionType};
 use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 
@@ -70,9 +71,9 @@ impl View {
     fn alive(&self) -> i32 {
         self.census.total()
     }
-    /// Runners beyond `replicas`, as far as they have no job.
-    fn surplus(&self, replicas: i32) -> i32 {
-        (self.alive() - replicas).min(self.idle)
+    /// Runners beyond `most`, as far as they have no job.
+    fn surplus(&self, most: i32) -> i32 {
+        (self.alive() - most).min(self.idle)
     }
 }
 
@@ -102,7 +103,7 @@ impl ErsPass {
         self.wake = verdict.wake.filter(|_| replicas > view.alive());
         let room = if verdict.probing { (1 - view.idle).max(0) } else { i32::MAX };
         let short = (replicas - view.alive() - view.held.len() as i32).max(0);
-        let surplus = if may_remove(set.spec.patch_id, &behaviour) { view.surplus(replicas) } else { 0 };
+        let surplus = view.surplus(self.most(o));
         let settled = view.alive() >= replicas;
         self.census = view.census;
         self.sweep = view.spent;
@@ -114,6 +115,18 @@ impl ErsPass {
             return self.list_runners(Step::AfterListed);
         }
         self.report(o)
+    }
+
+    /// How many runners may stay. While jobs come and go one that is above the target may be about to end, and an idle one is
+    /// wanted; above maxRunners it was made twice, by two managers or by a network that delivered a request twice.
+    fn most(&self, o: &Observed<'_>) -> i32 {
+        let set = self.set();
+        if may_remove(set.spec.patch_id, &o.settings.behaviour) {
+            return set.spec.replicas;
+        }
+        let owner = set.metadata.controller().map(|c| Key::new(self.key.namespace.clone(), c.name.clone()));
+        let ars = owner.and_then(|key| o.caches.get::<AutoscalingRunnerSet>(&key));
+        ars.map_or(i32::MAX, |a| a.spec.max()).max(set.spec.replicas)
     }
 
     /// The runners of the scale set as the server has them.
@@ -146,8 +159,8 @@ impl ErsPass {
         if short.min(room) > 0 {
             return self.create(o, short.min(room));
         }
-        let surplus = view.surplus(replicas);
-        if surplus > 0 && may_remove(set.spec.patch_id, &behaviour) {
+        let surplus = view.surplus(self.most(o));
+        if surplus > 0 {
             let mut candidates = Census::idle_first(runners.iter().filter(|r| !has_job(r, &behaviour)));
             // Stable, and the next one is last: runners that cannot serve go before those that can.
             candidates.sort_by_key(|r| is_useless(r));
@@ -249,4 +262,33 @@ fn is_proved(o: &Observed<'_>, runner: &EphemeralRunner, behaviour: &Behaviour) 
 
 fn is_outdated(o: &Observed<'_>, runner: &EphemeralRunner, behaviour: &Behaviour) -> bool {
     runner.status.conditions.iter().any(|c| c.type_ == OUTDATED && c.status) && !is_proved(o, runner, behaviour)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Release;
+    use crate::test_world::{NS, SET, World};
+    use arc_api::{Meta, OwnerRef};
+
+    /// Two managers listed the runners before either had made one.
+    #[test]
+    fn what_was_made_twice_goes_at_once_if_it_exceeds_the_limit() {
+        for (max, left) in [(2, 2), (3, 3)] {
+            let mut w = World::new(Release::Next);
+            let mut ars = AutoscalingRunnerSet { metadata: Meta::named(NS, "demo"), ..Default::default() };
+            std::sync::Arc::make_mut(&mut ars.spec).max_runners = Some(max);
+            let owner = OwnerRef::controller(Kind::AutoscalingRunnerSet, &ars.metadata);
+            w.put(ars);
+            w.update::<arc_api::crd::EphemeralRunnerSet>(SET, |s| s.metadata.owner_references = [owner].into());
+            w.add_registered("busy", ErPhase::Running, Some(1));
+            w.job_started("busy");
+            w.add_registered("one", ErPhase::Pending, Some(2));
+            w.add_registered("two", ErPhase::Pending, Some(2));
+            w.listener(2, 2);
+            w.run_set();
+            let live = w.runners().iter().filter(|r| !r.metadata.is_deleting()).count();
+            assert_eq!(live, left, "maxRunners {max}: {:#?}", w.trace);
+        }
+    }
 }

@@ -179,3 +179,38 @@ fn a_pod_that_does_not_start_is_told_of_after_three_minutes_and_until_it_does() 
         assert_eq!(w.runner("r").status.reason, "", "{release}");
     }
 }
+
+/// The runner is deleted by another manager while this one registers it; its own asks for the registration too early.
+#[test]
+fn a_registration_that_comes_after_the_runner_was_taken_down_is_removed_by_who_made_it() {
+    for (release, left) in [(Release::V0_14_2, 1), (Release::Next, 0)] {
+        for vanished in [false, true] {
+            let mut w = World::new(release);
+            bare(&mut w, "r");
+            w.run("r");
+            w.registered.clear();
+            for kind in [Kind::Secret, Kind::Pod] {
+                w.objects.remove(&(kind, Key::new(NS, "r")));
+            }
+            w.update::<EphemeralRunner>("r", |r| {
+                r.status.runner_id = arc_api::RunnerId(0);
+                r.status.phase = ErPhase::Empty;
+            });
+            w.sync();
+            let (mut pass, mut reply) = (ErPass::new(Key::new(NS, "r")), None);
+            let caches = w.caches.clone();
+            loop {
+                let settings = w.settings.clone();
+                let mut o = Observed { settings: &settings, caches: &caches, now: w.now, reply, log: &mut w.log };
+                let Decision::Call(call) = pass.step(&mut o) else { break };
+                reply = Some(w.execute(&call));
+                if w.registered.len() == 1 && vanished {
+                    w.objects.remove(&(Kind::EphemeralRunner, Key::new(NS, "r")));
+                } else if w.registered.len() == 1 {
+                    delete(&mut w, "r");
+                }
+            }
+            assert_eq!(w.registered.len(), left, "{release}, vanished {vanished}: {:#?}", w.trace);
+        }
+    }
+}
