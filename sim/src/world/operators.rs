@@ -339,8 +339,7 @@ impl World {
                 let Some(ars) = self.site(site).cluster.api().typed::<AutoscalingRunnerSet>(&key).cloned() else { return Vec::new() };
                 super::values::change(&mut spec, &p.set);
                 let patch = self.edit(&ars, &spec, p);
-                let wish = (spec.min_runners.unwrap_or(0) as i32, spec.max_runners.map_or(i32::MAX, |m| m as i32));
-                self.wish(site, Wish::Set(key.clone(), wish.0, wish.1));
+                // What is wanted then is what the object says: a patch that does not arrive changes nothing.
                 vec![(site, vec![Task::Call(KubeRequest::Patch { kind: Kind::AutoscalingRunnerSet, key, sub: Sub::Main, patch: Arc::new(patch) })])]
             }
             Operator::Delete(d) => self
