@@ -13,7 +13,9 @@ use arc_api::{Duration, JobId, RequestId, Time};
 
 /// How long statistics must deny an unfinished assignment before it is forgotten: longer than the service waits for a
 /// runner (300 s, actions-service.md §5.3), and so that the idle runner it costs is gone within ten minutes.
-pub const DOUBT: Duration = Duration::from_secs(7 * 60);
+pub const DOUBT: Duration = Duration::from_secs(310);
+/// How old counters may be: while jobs are known to be unfinished, as their ends may have been lost, and while none is.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(100), Duration::from_secs(210));
 /// How long statistics must deny an unfinished job before an open offer is taken in its place: a job that waits for a place
 /// that nobody has must not wait as long as the place is doubted. Also how old counters may be while an offer stays open.
 pub const OFFER_DOUBT: Duration = Duration::from_secs(60);
@@ -237,8 +239,16 @@ impl Demand {
         if self.distrusted {
             return true;
         }
+        let judged = |since: Time, at: Time| at.since(since) >= DOUBT;
+        if self.denied_since.is_some_and(|since| judged(since, now) && !judged(since, self.seen)) {
+            return true;
+        }
         // Also when nothing is known of: the message that told of it may have been lost.
-        let patience = if self.offers.is_empty() { DOUBT / 2 } else { OFFER_DOUBT };
+        let patience = match (self.offers.is_empty(), self.jobs.is_empty()) {
+            (false, _) => OFFER_DOUBT,
+            (true, false) => PATIENCE.0,
+            (true, true) => PATIENCE.1,
+        };
         now.since(self.seen) >= patience
     }
 }
@@ -329,12 +339,15 @@ mod tests {
     fn an_assignment_whose_end_was_lost_is_forgotten_when_statistics_keep_denying_it() {
         let mut d = Demand::default();
         d.on_events(&[event(JobEventKind::Assigned, 1), started(1)], Time::ZERO);
-        for minute in 0..7 {
+        assert!(!d.is_stale(Time::from_secs(99)) && d.is_stale(Time::from_secs(100)));
+        for minute in 0..=5 {
             d.on_statistics(&statistics(0, 0, 0), Time::from_secs(minute * M));
             assert_eq!(d.wanted(), 1);
         }
-        d.on_statistics(&statistics(0, 0, 0), Time::from_secs(7 * M));
+        assert!(!d.is_stale(Time::from_secs(309)) && d.is_stale(Time::from_secs(310)), "it is time to decide");
+        d.on_statistics(&statistics(0, 0, 0), Time::from_secs(310));
         assert_eq!(d.wanted(), 0);
+        assert!(!d.is_stale(Time::from_secs(519)) && d.is_stale(Time::from_secs(520)));
     }
 
     #[test]
