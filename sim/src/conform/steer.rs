@@ -18,8 +18,17 @@ use crate::world::{self, RunOptions};
 /// What is tried for every seed: how fast the host is, in percent of the scenario's own latencies, and whether people act when they
 /// acted in the recording. Recordings were made on hosts that had other work, and which of two things comes first often hangs on it:
 /// links and API server become slower or faster together.
-const VARIED: [(u32, bool); 8] =
-    [(100, true), (100, false), (160, true), (70, true), (250, true), (130, true), (85, true), (250, false)];
+const VARIED: [(u32, bool); 9] = [
+    (100, true),
+    (100, false),
+    (160, true),
+    (70, true),
+    (250, true),
+    (130, true),
+    (85, true),
+    (250, false),
+    (400, true),
+];
 
 impl Schedule {
     /// The `n`-th schedule that is tried, after the one that the scenario names.
