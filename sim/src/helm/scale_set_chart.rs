@@ -10,6 +10,7 @@ use arc_api::core::{Deployment, Role, RoleBinding, RoleRef, Secret, ServiceAccou
 use arc_api::meta::Labels;
 use arc_api::{Kind, Meta, Object, Str, json as wire};
 use controller_core::Release;
+use controller_core::names::ARS_FINALIZER;
 use serde_json::{Map, Value, json};
 
 use super::names::{CLEANUP_PROTECTION, SetNames, set_meta};
@@ -220,6 +221,11 @@ impl Chart<'_> {
             annotations.insert("actions.github.com/values-hash".into(), self.values.hash());
         }
         annotations.extend(self.cleanup_annotations());
+        if self.release == Release::Next {
+            // A set that is deleted before any controller has seen it goes at once in every release, and takes along who its
+            // protected objects wait for. Differs: released charts leave the finalizer to the controller.
+            meta.finalizers = [Str::from(ARS_FINALIZER)].into();
+        }
         let body = json!({
             "apiVersion": kind.api_version().as_str(),
             "kind": kind.as_str(),
