@@ -182,7 +182,13 @@ impl ErPass {
         }
     }
 
-    fn record_acceptance(&mut self) -> Decision {
+    /// Whether a pod is there although refusals are still on record: whoever made it did not know of them, or could not say so.
+    pub(super) fn was_accepted(&self, pod: &Pod) -> bool {
+        let status = &self.runner().status;
+        status.rejections > 0 && status.last_rejection.is_none_or(|last| pod.metadata.creation_timestamp >= last)
+    }
+
+    pub(super) fn record_acceptance(&mut self) -> Decision {
         let want = ErStatusPatch {
             reason: Some(Str::default()),
             message: Some(Str::default()),

@@ -56,6 +56,9 @@ impl ErPass {
         if foreign && behaviour.er_pod_exists == PodExists::CheckOwner {
             return self.report_foreign(o, "ForeignPod", "a pod of another owner has this runner's name");
         }
+        if self.was_accepted(pod) {
+            return self.record_acceptance();
+        }
         let cs = pod.status.container(RUNNER_CONTAINER);
         let exit = cs.and_then(|cs| cs.state.exit_code());
         if pod.metadata.is_deleting() && exit.is_none() && behaviour.er_stuck_pod == StuckPod::Replaced {

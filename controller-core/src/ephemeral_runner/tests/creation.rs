@@ -93,6 +93,22 @@ fn the_corrected_controller_retries_a_refused_pod_with_growing_waits_and_one_reg
 }
 
 #[test]
+fn a_pod_made_by_a_pass_that_did_not_know_of_the_refusal_clears_it() {
+    let (mut w, _) = refused(Release::Next, Reason::Forbidden, "denied");
+    settle(&mut w, "r");
+    let refused = w.runner("r").status.clone();
+    w.update::<EphemeralRunner>("r", |r| (r.status.rejections, r.status.conditions) = (0, [].into()));
+    w.sync();
+    w.pod_refusal = None;
+    settle(&mut w, "r");
+    w.update::<EphemeralRunner>("r", |r| r.status = refused);
+    w.sync();
+    settle(&mut w, "r");
+    let status = w.runner("r").status.clone();
+    assert_eq!((w.pods_made["r"], status.rejections, status.conditions.len()), (1, 0, 0));
+}
+
+#[test]
 fn a_pod_that_exists_already_is_an_error_up_to_0_12_1_and_waited_for_later() {
     for (release, end) in [
         (Release::V0_12_1, Outcome::Error("pods \"r\" already exists".into())),
