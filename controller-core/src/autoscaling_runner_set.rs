@@ -29,7 +29,7 @@ use std::sync::Arc;
 use arc_api::crd::*;
 use arc_api::kube::{Body, DeleteOptions, KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
-use arc_api::{Duration, GroupId, Kind, Resource, Str};
+use arc_api::{Duration, GroupId, Kind, Resource, ScaleSetId, Str};
 
 use crate::behaviour::*;
 use crate::call::{Call, CallError, ClientKey};
@@ -65,6 +65,9 @@ steps! {
     AfterListenerCreated = "after-listener-created",
     AfterStatus = "after-status",
     AfterFailureReported = "after-failure-reported",
+    AfterUnwantedScaleSetDeleted = "after-unwanted-scale-set-deleted",
+    AfterLiveSetRead = "after-live-set-read",
+    AfterLeftRunnerSetsListed = "after-left-runner-sets-listed",
     AfterListenerCleaned = "after-listener-cleaned",
     AfterRunnerSetCleaned = "after-runner-set-cleaned",
     AfterScaleSetDeleted = "after-scale-set-deleted",
@@ -114,6 +117,8 @@ pub struct ArsPass {
     purpose: Purpose,
     cleaning: Cleaning,
     group: GroupId,
+    /// The scale set that this pass made.
+    made: Option<ScaleSetId>,
     protected: usize,
     /// Strays of the chart that this pass has let go.
     let_go: Vec<(Kind, Key)>,
@@ -141,6 +146,7 @@ impl ArsPass {
             purpose: Purpose::Create,
             cleaning: Cleaning::Deletion,
             group: GroupId(1),
+            made: None,
             protected: 0,
             let_go: Vec::new(),
             identity: identity::Identity::Unchecked,
@@ -332,12 +338,10 @@ impl ArsPass {
             Step::AfterScaleSetLookedUp => self.after_scale_set_looked_up(o),
             Step::AfterScaleSetCreated => self.after_scale_set_created(o),
             Step::AfterScaleSetUpdated => self.after_scale_set_updated(o),
-            Step::AfterScaleSetAnnotated => match self.take_patched(o) {
-                Ok(()) => self.settle(),
-                Err(e) => {
-                    self.fail(o, ("Failed to update autoscaling runner set with annotations", "ApiServer"), e.text())
-                }
-            },
+            Step::AfterScaleSetAnnotated => self.after_scale_set_annotated(o),
+            Step::AfterUnwantedScaleSetDeleted => Decision::End(Outcome::Settled),
+            Step::AfterLiveSetRead => self.after_live_set_read(o),
+            Step::AfterLeftRunnerSetsListed => self.after_left_runner_sets_listed(o),
             Step::AfterScaleSetChecked => self.after_scale_set_checked(o),
             Step::AfterScaleSetForgotten => {
                 done(self, o, ("Failed to note whether the runner scale set is lost", "ApiServer"))

@@ -347,6 +347,13 @@ with_more_switches! { switches {
     }
 
     // ---- AutoscalingRunnerSet
+    /// What a deletion believes of the set itself and of its runner sets.
+    ars_stale_object: ArsStaleObject {
+        /// The cache (all releases).
+        Believed = "believed",
+        /// The server is asked before the registration and the rights go.
+        Read = "read",
+    }
     /// Which version labels a controller accepts (arc-controllers.md §1.6).
     ars_version_gate: VersionGate {
         /// Exactly its own, else the object is deleted (0.11.0 and older).

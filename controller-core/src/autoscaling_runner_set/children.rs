@@ -153,15 +153,20 @@ impl ArsPass {
     pub(super) fn create_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
         if o.settings.behaviour.ars_ers_name == ErsName::Derived {
             // The cache may not show what was created a moment ago: the server is asked.
-            let labels = vec![
-                (labels::SCALE_SET_NAME.into(), self.key.name.clone()),
-                (labels::SCALE_SET_NAMESPACE.into(), self.key.namespace.clone()),
-            ];
-            let namespace = Some(self.key.namespace.clone());
-            let list = KubeRequest::List { kind: Kind::EphemeralRunnerSet, namespace, labels };
+            let list = self.runner_sets_request();
             return self.kube(Step::AfterRunnerSetsListed, list);
         }
         self.request_runner_set(o, None)
+    }
+
+    /// Asks the server for the set's runner sets.
+    pub(super) fn runner_sets_request(&self) -> KubeRequest {
+        let labels = vec![
+            (labels::SCALE_SET_NAME.into(), self.key.name.clone()),
+            (labels::SCALE_SET_NAMESPACE.into(), self.key.namespace.clone()),
+        ];
+        let namespace = Some(self.key.namespace.clone());
+        KubeRequest::List { kind: Kind::EphemeralRunnerSet, namespace, labels }
     }
 
     pub(super) fn request_runner_set(&mut self, o: &mut Observed<'_>, name: Option<Str>) -> Decision {

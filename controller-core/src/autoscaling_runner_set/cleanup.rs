@@ -3,9 +3,9 @@
 //!
 //! Source: arc-controllers.md §3.2; orders of d_uninstall and a_delete.
 
-use arc_api::crd::{AutoscalingListener, EphemeralRunnerSet};
-use arc_api::kube::Patch;
-use arc_api::{Duration, Kind, ScaleSetId, Str};
+use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunnerSet};
+use arc_api::kube::{KubeOk, KubeRequest, Patch};
+use arc_api::{Duration, Kind, Resource, ScaleSetId, Str};
 use std::sync::Arc;
 
 use super::{ArsPass, Cleaning, Purpose, Step};
@@ -36,6 +36,50 @@ impl ArsPass {
             self.doomed = sets.iter().filter(|s| !s.metadata.is_deleting()).map(|s| s.metadata.key()).collect();
             return self.clean_next_runner_set(o);
         }
+        match o.settings.behaviour.ars_stale_object {
+            ArsStaleObject::Believed => self.delete_scale_set(o),
+            ArsStaleObject::Read => self.kube(
+                Step::AfterLiveSetRead,
+                KubeRequest::Get { kind: Kind::AutoscalingRunnerSet, key: self.key.clone() },
+            ),
+        }
+    }
+
+    /// The cache may not show the registration that a pass has just noted on the set, nor what the set was used for since.
+    pub(super) fn after_live_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.as_ref().and_then(AutoscalingRunnerSet::unwrap).cloned(),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return self.fail_cleaning(o, e.text()),
+        };
+        match live.filter(|live| live.metadata.uid == self.ars().metadata.uid) {
+            Some(live) => self.ars = Some(live),
+            None => return Decision::End(Outcome::Settled),
+        }
+        let list = self.runner_sets_request();
+        self.kube(Step::AfterLeftRunnerSetsListed, list)
+    }
+
+    /// With the set go the manager's rights in its namespace: a runner set that the cache does not show would stay for ever.
+    pub(super) fn after_left_runner_sets_listed(&mut self, o: &mut Observed<'_>) -> Decision {
+        let items = match o.take_reply().into_kube() {
+            Ok(KubeOk::List { items, .. }) => items,
+            Ok(_) => Vec::new(),
+            // The rights went in a pass that came to nothing after it had looked.
+            Err(e) if e.status().is_some_and(|s| s.is_forbidden()) => Vec::new(),
+            Err(e) => return self.fail_cleaning(o, e.text()),
+        };
+        let uid = self.ars().metadata.uid;
+        let own = |s: &&Arc<EphemeralRunnerSet>| s.metadata.controller().is_some_and(|c| c.uid == uid);
+        let left: Vec<_> = items.iter().filter_map(EphemeralRunnerSet::unwrap).filter(own).collect();
+        if left.is_empty() {
+            return self.delete_scale_set(o);
+        }
+        self.doomed = left.iter().filter(|s| !s.metadata.is_deleting()).map(|s| s.metadata.key()).collect();
+        self.clean_next_runner_set(o)
+    }
+
+    fn delete_scale_set(&mut self, o: &mut Observed<'_>) -> Decision {
         if self.scale_set_id().is_none() {
             return self.cleaned(o);
         }

@@ -188,7 +188,10 @@ impl ArsPass {
 
     pub(super) fn after_scale_set_created(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_service() {
-            Ok(ServiceOk::ScaleSet(Some(made))) => self.annotate(o, &made),
+            Ok(ServiceOk::ScaleSet(Some(made))) => {
+                self.made = Some(made.id);
+                self.annotate(o, &made)
+            }
             Ok(other) => self.unexpected(o, &other),
             Err(e) => self.fail(o, ("Failed to create a new runner scale set", "Registration"), e.text()),
         }
@@ -211,6 +214,20 @@ impl ArsPass {
         let url = labels::of_url(&self.ars().spec.github_config_url, behaviour);
         let labels = url.into_iter().filter_map(|w| changed(w.clone(), meta.label(w.0))).collect();
         self.patch(Step::AfterScaleSetAnnotated, Patch { annotations, labels, ..Patch::default() })
+    }
+
+    pub(super) fn after_scale_set_annotated(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.take_patched(o) {
+            Ok(()) => self.settle(),
+            // The set was deleted meanwhile, by a manager that could not know what was being made.
+            Err(e) if e.is_not_found() && o.settings.behaviour.ars_stale_object == ArsStaleObject::Read => {
+                match self.made {
+                    Some(id) => self.service(Step::AfterUnwantedScaleSetDeleted, Op::DeleteScaleSet(id)),
+                    None => self.settle(),
+                }
+            }
+            Err(e) => self.fail(o, ("Failed to update autoscaling runner set with annotations", "ApiServer"), e.text()),
+        }
     }
 
     pub(super) fn after_scale_set_updated(&mut self, o: &mut Observed<'_>) -> Decision {

@@ -58,6 +58,7 @@ impl Behaviour {
             er_stuck_pod: StuckPod::Ignored,
             er_registration_check: RegistrationCheck::Never,
             ars_version_gate: if r < V0_12_0 { VersionGate::Exact } else { VersionGate::Minor },
+            ars_stale_object: ArsStaleObject::Believed,
             ars_finalizer: if r < V0_14_0 { ArsFinalizer::Return } else { ArsFinalizer::FallThrough },
             ars_change_hash: if r < V0_14_0 { ChangeHash::None } else { ChangeHash::ZeroesStatus },
             ars_secret_get: if r < V0_12_0 { ArsSecretGet::EveryPass } else { ArsSecretGet::OnDemand },
@@ -206,6 +207,7 @@ impl Behaviour {
         self.er_init_failure = InitFailure::HandledExceptSidecars;
         self.ars_version_gate = VersionGate::Report;
         self.ars_finalizer = ArsFinalizer::Return;
+        self.ars_stale_object = ArsStaleObject::Read;
         self.ars_change_hash = ChangeHash::None;
         self.ars_ers_name = ErsName::Derived;
         self.ars_status = ArsStatusRule::OnAnyChange;

@@ -277,7 +277,7 @@ mod tests {
         for (max, left) in [(2, 2), (3, 3)] {
             let mut w = World::new(Release::Next);
             let mut ars = AutoscalingRunnerSet { metadata: Meta::named(NS, "demo"), ..Default::default() };
-            std::sync::Arc::make_mut(&mut ars.spec).max_runners = Some(max);
+            Arc::make_mut(&mut ars.spec).max_runners = Some(max);
             let owner = OwnerRef::controller(Kind::AutoscalingRunnerSet, &ars.metadata);
             w.put(ars);
             w.update::<arc_api::crd::EphemeralRunnerSet>(SET, |s| s.metadata.owner_references = [owner].into());

@@ -193,7 +193,7 @@ fn a_registration_that_comes_after_the_runner_was_taken_down_is_removed_by_who_m
                 w.objects.remove(&(kind, Key::new(NS, "r")));
             }
             w.update::<EphemeralRunner>("r", |r| {
-                r.status.runner_id = arc_api::RunnerId(0);
+                r.status.runner_id = RunnerId(0);
                 r.status.phase = ErPhase::Empty;
             });
             w.sync();
