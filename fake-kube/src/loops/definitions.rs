@@ -15,8 +15,14 @@ use crate::ApiServer;
 use crate::crds::CLEANUP_FINALIZER;
 
 const WHO: Identity = Identity::System("crd-finalizer");
-/// Between the DELETE of a definition and the deletion of its objects. An assumption: the controller reacts at once.
-const DELAY: Duration = Duration::from_millis(100);
+/// Between the DELETE of a definition and the deletion of its objects: the server makes its storage anew first, and compiles the
+/// schema with all pod templates in it (recorded: d_uninstall2/0.14.2, 1.7 s for AutoscalingListener, 2.2 s for EphemeralRunner and
+/// more than 3 s for AutoscalingRunnerSet, which has two templates; on a host with two processors).
+const DELAY: Duration = Duration::from_millis(1700);
+
+fn delay(kind: Option<Kind>) -> Duration {
+    if kind == Some(Kind::AutoscalingRunnerSet) { DELAY * 2 } else { DELAY }
+}
 /// Between two looks at objects that do not go (crd_finalizer.go).
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -39,7 +45,7 @@ impl Definitions {
             && event.type_ == WatchType::Modified
             && crd.metadata.is_deleting()
         {
-            Arc::make_mut(&mut self.timers).hasten(crd.metadata.key(), now.after(DELAY));
+            Arc::make_mut(&mut self.timers).hasten(crd.metadata.key(), now.after(delay(crd.defines)));
         } else if event.type_ == WatchType::Deleted
             && let Some(key) = self.waiting.get(&event.object.kind())
         {

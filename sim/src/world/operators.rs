@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arc_api::core::Secret;
+use arc_api::core::{CustomResourceDefinition, Secret};
 use arc_api::crd::AutoscalingRunnerSet;
 use arc_api::kube::{Body, DeleteOptions, KubeOk, KubeRequest, Patch, Propagation, Sub};
 use arc_api::meta::Key;
@@ -158,6 +158,14 @@ impl World {
     pub(crate) fn intend(&mut self, set: crate::invariant::SetKey, wanted: Option<(i32, i32)>) {
         self.metrics.wanted(&set, wanted.is_some(), self.now);
         self.invariants.intend(set, wanted, self.now);
+    }
+
+    /// People do without these sets of a cluster.
+    fn unwanted(&mut self, site: SiteId, which: impl Fn(&Key) -> bool) {
+        let sets = self.invariants.ledger.sets.keys().filter(|(s, k)| *s == site && which(k)).cloned();
+        for set in sets.collect::<Vec<_>>() {
+            self.intend(set, None);
+        }
     }
 
     pub(super) fn run_command(&mut self, site: SiteId, id: &Str, action: Option<u32>, tasks: Vec<Task>) {
@@ -342,10 +350,9 @@ impl World {
                 // What is wanted then is what the object says: a patch that does not arrive changes nothing.
                 vec![(site, vec![Task::Call(KubeRequest::Patch { kind: Kind::AutoscalingRunnerSet, key, sub: Sub::Main, patch: Arc::new(patch) })])]
             }
-            Operator::Delete(d) => self
-                .sites_of(cluster)
-                .into_iter()
-                .map(|site| {
+            Operator::Delete(d) => {
+                let mut all = Vec::new();
+                for site in self.sites_of(cluster) {
                     let api = self.site(site).cluster.api();
                     let mut found: Vec<&Object> = World::kinds(&d.kind)
                         .flat_map(|k| api.iter(k))
@@ -361,9 +368,18 @@ impl World {
                     };
                     let most = d.count.map_or(usize::MAX, |c| c as usize);
                     let tasks = found.iter().take(most).map(|o| delete(o, options.clone())).collect();
-                    (site, tasks)
-                })
-                .collect(),
+                    let of_sets = |o: &Object| {
+                        o.get::<CustomResourceDefinition>().is_some_and(|c| c.defines == Some(Kind::AutoscalingRunnerSet))
+                    };
+                    // Who deletes the definition deletes every set.
+                    let no_sets = found.iter().take(most).any(|o| of_sets(o));
+                    all.push((site, tasks));
+                    if no_sets {
+                        self.unwanted(site, |_| true);
+                    }
+                }
+                all
+            }
             Operator::ForceFinalize(f) => self
                 .sites_of(cluster)
                 .into_iter()
@@ -383,10 +399,7 @@ impl World {
                 .collect(),
             Operator::DeleteNamespace(d) => {
                 for site in self.sites_of(cluster) {
-                    let keys: Vec<Key> = self.invariants.ledger.sets.keys().filter(|(s, k)| *s == site && k.namespace == d.namespace).map(|(_, k)| k.clone()).collect();
-                    for key in keys {
-                        self.intend((site, key), None);
-                    }
+                    self.unwanted(site, |k| k.namespace == d.namespace);
                 }
                 self.each(cluster, |_, _| vec![Task::Call(KubeRequest::Delete { kind: Kind::Namespace, key: Key::new("", d.namespace.clone()), options: DeleteOptions::default() })])
             }
