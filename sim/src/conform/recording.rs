@@ -43,7 +43,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
     let (mut events, mut sources) = (Vec::new(), Vec::new());
     let mut problems = Vec::new();
     let (mut offset, mut ends_at) = (0, Time::ZERO);
-    let (mut commands, mut begun) = (Vec::new(), false);
+    let (mut commands, mut begun): (Vec<Time>, Vec<Str>) = (Vec::new(), Vec::new());
     let mut polled = About::Nothing;
     let mut compact: BTreeMap<u32, usize> = BTreeMap::new();
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -59,7 +59,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
                 let (Read::Event(mut event, value) | Read::Helm(mut event, value)) = read else { continue };
                 acknowledges(&mut event, &mut polled);
                 ends_at = event.at;
-                if helm && std::mem::take(&mut begun) {
+                if helm && has_begun(&mut begun, value["name"].as_str().unwrap_or_default()) {
                     commands.push(event.at);
                 }
                 if value.get("line").is_some() {
@@ -70,7 +70,8 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
             }
             Ok(Read::Skip(time)) => ends_at = time,
             Ok(Read::Command(time, value)) => {
-                (ends_at, begun) = (time, true);
+                ends_at = time;
+                begun.push(value["argv"][2].as_str().unwrap_or_default().into());
                 sources.push(Source { value, event: None });
             }
             Err((column, said, hint)) => {
@@ -155,6 +156,17 @@ fn read_line(text: &str, line: u32, compact: &BTreeMap<u32, usize>, sources: &[S
         None if value["argv"][0] == "helm" => Read::Command(at, value),
         None => Read::Skip(at),
     })
+}
+
+/// Whether a write of Helm's is the first of a command: several may be at work, and an object is called after its release. What a
+/// release was told before and wrote nothing for had failed.
+fn has_begun(begun: &mut Vec<Str>, object: &str) -> bool {
+    let is_of = |release: &Str| {
+        object.strip_prefix(release.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let before = begun.len();
+    begun.retain(|release| !is_of(release));
+    begun.len() < before
 }
 
 /// An acknowledgement that does not say of which scale set is of the one that was polled last: it follows its message at once.
