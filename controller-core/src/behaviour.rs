@@ -331,6 +331,13 @@ with_more_switches! { switches {
         /// Also what the JIT secret names, or, without a secret, what the service knows by the runner's name.
         Everything = "everything",
     }
+    /// Whether a runner whose set is being deleted still gets a registration and a pod.
+    er_going_set: GoingSet {
+        /// Yes (all releases).
+        Ignored = "ignored",
+        /// No: what its account could do ends a minute after the account's deletion.
+        Respected = "respected",
+    }
     /// What a pod means that stays Terminating, e.g. on a dead node.
     er_stuck_pod: StuckPod {
         /// Waited for, for ever (all releases).

@@ -287,6 +287,15 @@ const SITUATIONS: &[(&str, Situation)] = &[
         });
         sets(w, &[], 1, 1);
     }),
+    ("of a deleted set", |w| {
+        let now = w.now;
+        w.update::<EphemeralRunnerSet>(SET, |s| s.metadata.deletion_timestamp = Some(now));
+        w.add_runner("r", ErPhase::Empty, None);
+        let set = arc_api::OwnerRef::controller(arc_api::Kind::EphemeralRunnerSet, &w.set().metadata);
+        w.update::<EphemeralRunner>("r", |r| r.metadata.owner_references = [set].into());
+        w.sync();
+        passes(w, "r", 4);
+    }),
     ("set: deleted", |w| {
         sets(w, &[ErPhase::Running, ErPhase::Failed], 2, 1);
         w.busy = w.registered.keys().copied().collect();

@@ -55,6 +55,7 @@ impl Behaviour {
             er_used_jit: UsedJit::Reused,
             er_stale_object: StaleObject::Believed,
             er_removal: RemovalTarget::StatusId,
+            er_going_set: GoingSet::Ignored,
             er_stuck_pod: StuckPod::Ignored,
             er_registration_check: RegistrationCheck::Never,
             ars_version_gate: if r < V0_12_0 { VersionGate::Exact } else { VersionGate::Minor },
@@ -201,6 +202,7 @@ impl Behaviour {
         self.er_used_jit = UsedJit::Replaced;
         self.er_stale_object = StaleObject::Read;
         self.er_removal = RemovalTarget::Everything;
+        self.er_going_set = GoingSet::Respected;
         self.er_stuck_pod = StuckPod::Replaced;
         self.er_registration_check = RegistrationCheck::Periodic;
         self.overlays = Overlays::Complete;

@@ -4,15 +4,15 @@
 
 use std::sync::Arc;
 
-use arc_api::crd::EphemeralRunner;
+use arc_api::crd::{AutoscalingRunnerSet, EphemeralRunner, EphemeralRunnerSet};
 use arc_api::kube::{Body, DeleteOptions, ErStatusPatch, KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
 use arc_api::pod::Pod;
 use arc_api::service::Op;
-use arc_api::{Duration, Kind, Object, RunnerId, Str, Time, Uid};
+use arc_api::{Duration, Kind, Meta, Object, RunnerId, Str, Time, Uid};
 
 use super::{ErPass, Purpose, Step, after, fail, jit, settled};
-use crate::behaviour::{Behaviour, BusyTest};
+use crate::behaviour::{Behaviour, BusyTest, GoingSet};
 use crate::call::{Call, CallError, ServiceCall};
 use crate::client_build::ClientBuild;
 use crate::reconcile::{Decision, Observed, Outcome};
@@ -40,6 +40,15 @@ impl ErPass {
             BusyTest::JobRequestId => status.has_job_request(),
             BusyTest::JobId => status.has_job_id(),
         }
+    }
+
+    /// Whether the runner's set is being deleted, as far as the caches know: it is about to be deleted itself.
+    pub(super) fn set_is_going(&self, o: &Observed<'_>) -> bool {
+        let owner = |meta: &Meta| meta.controller().map(|c| Key::new(self.key.namespace.clone(), c.name.clone()));
+        let runner_set = owner(&self.runner().metadata).and_then(|k| o.caches.get::<EphemeralRunnerSet>(&k));
+        let set = runner_set.and_then(|s| owner(&s.metadata)).and_then(|k| o.caches.get::<AutoscalingRunnerSet>(&k));
+        o.settings.behaviour.er_going_set == GoingSet::Respected
+            && (runner_set.is_some_and(|s| s.metadata.is_deleting()) || set.is_some_and(|s| s.metadata.is_deleting()))
     }
 
     pub(super) fn call(&mut self, then: Step, request: KubeRequest) -> Decision {

@@ -31,6 +31,9 @@ pub(super) fn runner_id_of(secret: &Secret) -> Option<RunnerId> {
 
 impl ErPass {
     pub(super) fn register(&mut self, o: &mut Observed<'_>) -> Decision {
+        if self.set_is_going(o) {
+            return self.rest();
+        }
         match o.settings.behaviour.er_stale_object {
             StaleObject::Believed => self.register_now(o),
             StaleObject::Read => self.call(

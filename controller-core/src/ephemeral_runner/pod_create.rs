@@ -44,6 +44,9 @@ impl ErPass {
         if let Some(wait) = self.rejection_wait(o) {
             return after(wait);
         }
+        if self.set_is_going(o) {
+            return self.rest();
+        }
         o.info("Creating new pod for ephemeral runner");
         let pod = pod_build::pod(self.runner(), o.settings);
         self.call(Step::AfterPodCreated, KubeRequest::Create(pod.into()))
