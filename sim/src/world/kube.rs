@@ -283,6 +283,11 @@ impl World {
     /// A reply sets out on its way back, unless the plan loses or delays it.
     pub(crate) fn send_back(&mut self, call: super::CallId, reply: Reply) {
         let Some(flight) = self.calls.get_mut(call) else { return };
+        if flight.orphaned {
+            // Nobody waits for it: its caller has another copy's reply, or is gone.
+            self.calls.remove(call);
+            return;
+        }
         flight.reply = Some(reply);
         let cause = self.cause;
         flight.cause = cause;
