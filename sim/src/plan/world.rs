@@ -189,6 +189,8 @@ settings! {
         sync: Dur = Dur::secs(10),
         /// Between two tries of a runner to connect.
         runner_retry: Dur = Dur::secs(30),
+        /// From SIGTERM to the report that the job of a busy runner failed.
+        runner_shutdown: Dur = Dur::secs(2),
         /// Start of the listener process to its first request.
         listener_start: Delay = Delay::fixed(Dur::millis(300)),
         /// Start of the controller process to its first reconcile.

@@ -35,6 +35,8 @@ pub struct RunnerEnv {
     pub exit: Duration,
     /// Between two tries to connect.
     pub retry: Duration,
+    /// From SIGTERM to the report that its job failed.
+    pub shutdown: Duration,
 }
 
 /// Which of the agent's concurrent conversations a call belongs to.
@@ -172,8 +174,6 @@ const RENEW: Duration = Duration::from_secs(60);
 const POLL_AGAIN: Duration = Duration::from_secs(22);
 /// A job that begins this soon after the daemon's end met it by chance: nobody could have kept the runner from taking it.
 const DOCKER_RESTARTS: Duration = Duration::from_secs(30);
-/// A worker that is told to shut down reports its job within this time.
-const WORKER_SHUTDOWN: Duration = Duration::from_secs(2);
 
 impl Runner {
     /// A runner that has not started.
@@ -555,16 +555,17 @@ impl Runner {
             State::Working(work) => {
                 if work.outcome.is_none() {
                     work.outcome = Some((JobResult::Failed, "shutdown-signal", 0));
-                    work.end_at = Some(now.after(WORKER_SHUTDOWN));
+                    work.end_at = Some(now.after(self.env.shutdown));
                     work.docker_at = None;
                     self.work(true, now);
                 }
             }
-            State::Connecting { .. }
-            | State::Completing { .. }
-            | State::Disconnecting
-            | State::Exiting { .. }
-            | State::Ended => {}
+            // The token of all its waits is cancelled: no session, nothing to leave (recorded: c_jobs phase G, 0.3 s to the end).
+            State::Connecting { .. } => {
+                self.out.push(RunnerOutput::Cancel(Slot::Main));
+                self.end(0, "", now);
+            }
+            State::Completing { .. } | State::Disconnecting | State::Exiting { .. } | State::Ended => {}
         }
     }
 

@@ -336,6 +336,7 @@ impl World {
             boot: self.dice.boot.delay(self.latency.runner_boot),
             exit: self.dice.boot.delay(self.latency.runner_exit),
             retry: self.spec_of(site).kubelet.runner_retry.0,
+            shutdown: self.spec_of(site).kubelet.runner_shutdown.0,
         })
     }
 

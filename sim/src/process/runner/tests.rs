@@ -15,6 +15,7 @@ fn env() -> RunnerEnv {
         boot: Duration::from_millis(500),
         exit: Duration::from_millis(200),
         retry: Duration::from_secs(30),
+        shutdown: Duration::from_secs(2),
     }
 }
 
