@@ -64,6 +64,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Draws what is a matter of chance in its loops (the order in which a namespace is emptied) from another seed from now on.
+    pub fn draw_from(&mut self, seed: u64) {
+        self.namespaces.draw_from(seed);
+    }
     /// A cluster with its system namespaces, `default` accounts and nodes, at time zero.
     pub fn new(settings: ClusterSettings) -> Cluster {
         let ClusterSettings { api, nodes, .. } = settings;
