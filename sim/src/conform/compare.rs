@@ -50,6 +50,12 @@ fn same_pause(a: &Step, b: &Step) -> bool {
 
 const WRITERS: [Who; 3] = [Who::Manager, Who::Listener, Who::Other];
 
+/// Whether something was refused about as often in one go: how many retries fit in before the world changes is a race, whether
+/// there are some or hundreds is not.
+fn same_times(a: u32, b: u32) -> bool {
+    a.max(b) <= 4 * a.min(b) + 4
+}
+
 /// Where two histories part first, writer by writer: two writers of one object run independently.
 pub fn first_difference(recorded: &[Step], simulated: &[Step]) -> Option<Difference> {
     WRITERS.into_iter().filter_map(|who| lane_difference(who, recorded, simulated)).min_by_key(|d| {
@@ -69,7 +75,11 @@ fn lane_difference(who: Who, recorded: &[Step], simulated: &[Step]) -> Option<Di
         let how = match (l, r) {
             (None, None) => return None,
             (Some((_, s)), None) | (None, Some((_, s))) if s.last => return None,
-            (Some((_, a)), Some((_, b))) if a.same(b) && same_pause(a, b) && same_turns(a.turns, b.turns) => continue,
+            (Some((_, a)), Some((_, b)))
+                if a.same(b) && same_pause(a, b) && same_turns(a.turns, b.turns) && same_times(a.times, b.times) =>
+            {
+                continue;
+            }
             (Some((_, a)), Some((_, b))) if a.same(b) => How::Wait,
             _ => How::Step,
         };
@@ -128,6 +138,7 @@ mod tests {
             fields: Vec::new(),
             last: false,
             turns: 1,
+            times: 1,
         }
     }
 
@@ -137,6 +148,11 @@ mod tests {
         assert!(same_wait(ms(0), ms(900)));
         assert!(same_wait(ms(50_000), ms(51_500)) && !same_wait(ms(50_000), ms(56_000)));
         assert!(same_wait(ms(400), ms(1_050)) && !same_wait(ms(100), ms(5_000)));
+    }
+
+    #[test]
+    fn retries_in_one_go_are_some_or_many() {
+        assert!(same_times(2, 8) && same_times(6, 20) && !same_times(1, 9) && !same_times(10, 200));
     }
 
     #[test]

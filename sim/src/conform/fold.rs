@@ -1,7 +1,7 @@
 //! Named rules for what no two runs of one program have in common. A rule removes steps whose number or presence depends on
 //! how far a cache has come, and nothing else; each says why nobody can tell the difference.
 
-use arc_api::Duration;
+use arc_api::{Duration, Time};
 
 use super::event::Who;
 use super::history::Step;
@@ -16,7 +16,7 @@ pub struct Rule {
 }
 
 /// All rules, in the order in which they are applied.
-pub const RULES: [Rule; 5] = [
+pub const RULES: [Rule; 8] = [
     Rule {
         name: "completion-order",
         doc: "A write answered 404 within a tenth of a second before a DELETE that succeeded: lines stand in the order of \
@@ -29,6 +29,24 @@ pub const RULES: [Rule; 5] = [
         doc: "A DELETE after the object's DELETE and before it is created again: a pass whose cache does not show the \
               deletion yet sends another one, answered with 200 and no change, or with 404 once the object is gone.",
         apply: delete_again,
+    },
+    Rule {
+        name: "create-again",
+        doc: "A CREATE answered 409 AlreadyExists within a second after the same writer's CREATE that succeeded: a pass whose \
+              cache does not show the object yet.",
+        apply: create_again,
+    },
+    Rule {
+        name: "remove-again",
+        doc: "A removal (E17) answered 204 within a second after one that was answered so: a pass whose cache does not show yet \
+              what the one before did. The service answers 204 for a runner that is gone.",
+        apply: remove_again,
+    },
+    Rule {
+        name: "refused-again",
+        doc: "The same request refused in the same way within a second: retries, or passes that other events brought. How many \
+              there are depends on when the world changes; that there are some, and about how many, is compared.",
+        apply: refused_again,
     },
     Rule {
         name: "trailing-pass",
@@ -95,6 +113,52 @@ fn delete_again(steps: &mut Vec<Step>) {
         }
         _ => true,
     });
+}
+
+/// How long after a pass another one may not have seen what it did.
+const UNSEEN: Duration = Duration::from_secs(1);
+
+/// Whether the step before this one of the same writer that `meant` fits is less than [`UNSEEN`] old.
+fn just_before(steps: &[Step], n: usize, meant: impl Fn(&Step) -> bool) -> bool {
+    let before = steps[..n].iter().rev().find(|s| s.who == steps[n].who && meant(s));
+    before.is_some_and(|s| steps[n].at.since(s.at) < UNSEEN)
+}
+
+fn remove_where(steps: &mut Vec<Step>, goes: impl Fn(&[Step], usize) -> bool) {
+    let gone: Vec<usize> = (0..steps.len()).filter(|n| goes(steps, *n)).collect();
+    gone.into_iter().rev().for_each(|n| drop(steps.remove(n)));
+}
+
+fn create_again(steps: &mut Vec<Step>) {
+    remove_where(steps, |steps, n| {
+        let step = &steps[n];
+        step.verb == "create" && step.code == 409 && just_before(steps, n, |s| s.verb == "create" && s.is_ok())
+    });
+}
+
+fn remove_again(steps: &mut Vec<Step>) {
+    let removed = |s: &Step| s.verb == "E17" && s.code == 204;
+    remove_where(steps, |steps, n| removed(&steps[n]) && just_before(steps, n, removed));
+}
+
+fn refused_again(steps: &mut Vec<Step>) {
+    let mut last = Time::ZERO;
+    let mut n = 0;
+    while n < steps.len() {
+        let now = &steps[n];
+        let again = n > 0
+            && now.code >= 400
+            && now.who == steps[n - 1].who
+            && now.same(&steps[n - 1])
+            && now.at.since(last) < UNSEEN;
+        last = now.at;
+        if again {
+            drop(steps.remove(n));
+            steps[n - 1].times += 1;
+        } else {
+            n += 1;
+        }
+    }
 }
 
 fn trailing_pass(steps: &mut Vec<Step>) {
@@ -177,7 +241,6 @@ fn is_count(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arc_api::Time;
 
     /// `patch 200 spec.replicas=3 @1500`: verb, code, fields, milliseconds; `!` marks a write without effect.
     fn steps(texts: &[&str]) -> Vec<Step> {
@@ -195,8 +258,9 @@ mod tests {
                 fields: Vec::new(),
                 last: false,
                 turns: 1,
+                times: 1,
             };
-            let (verb, rest) = text.split_at(text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len()));
+            let (verb, rest) = text.split_at(text.find(" 4").or(text.find(" 2")).unwrap_or(text.len()));
             step.verb = verb.trim().into();
             for (n, word) in rest.split_whitespace().enumerate() {
                 if n == 0 {
@@ -264,6 +328,31 @@ mod tests {
         for kept in [["patch 200 a=1 !", "patch 200 a=2 !"], ["patch 200 listener a=1", "patch 200 listener a=1 !"]] {
             check("repeated-no-op", &kept, &kept);
         }
+    }
+
+    #[test]
+    fn what_a_stale_pass_repeats_is_folded_and_what_comes_later_is_not() {
+        check("create-again", &["create 201", "create 409 @20"], &["create 201"]);
+        for kept in
+            [["create 201", "create 409 @1500"], ["create 403", "create 409 @20"], ["create 409", "create 201 @20"]]
+        {
+            check("create-again", &kept, &kept);
+        }
+        check("remove-again", &["E17 204", "E17 204 @30", "E17 204 @60"], &["E17 204"]);
+        for kept in [["E17 204", "E17 204 @1200"], ["E17 400", "E17 204 @30"], ["E17 204", "E17 404 @30"]] {
+            check("remove-again", &kept, &kept);
+        }
+    }
+
+    #[test]
+    fn refusals_in_one_go_are_one_with_their_number() {
+        let mut folded =
+            steps(&["create 403", "create 403 @600", "create 403 @1300", "create 403 @2900", "create 404 @2950"]);
+        refused_again(&mut folded);
+        let told: Vec<(i64, u32)> = folded.iter().map(|s| (s.code, s.times)).collect();
+        assert_eq!(told, [(403, 3), (403, 1), (404, 1)]);
+        // What is carried out twice is told twice.
+        check("refused-again", &["patch 200 a=1", "patch 200 a=1 @20"], &["patch 200 a=1", "patch 200 a=1 @20"]);
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Step {
     pub last: bool,
     /// Turns of the loop that this step stands for; 1 for a step that stands for itself.
     pub turns: u32,
+    /// How often it was refused in one go; 1 for once.
+    pub times: u32,
 }
 
 impl Step {
@@ -175,6 +177,7 @@ pub fn histories(events: &[Event]) -> Histories {
             fields,
             last: false,
             turns: 1,
+            times: 1,
         });
     }
     all

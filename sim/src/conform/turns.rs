@@ -79,6 +79,7 @@ mod tests {
             fields: Vec::new(),
             last: false,
             turns: 1,
+            times: 1,
         }
     }
 
