@@ -98,6 +98,11 @@ impl<E> EventQueue<E> {
         EventQueue { heap: BinaryHeap::with_capacity(256), seq: 0, ties: seed | 1 }
     }
 
+    /// Draws the ties of what is scheduled from now on from another seed.
+    pub fn draw_from(&mut self, seed: u64) {
+        self.ties = seed | 1;
+    }
+
     /// Schedules `event`. `at` may be now, never the past: the caller's bug would make time run backwards.
     pub fn push(&mut self, at: Time, event: E) {
         if at != Time::NEVER {

@@ -47,6 +47,9 @@ pub struct Plan {
     pub world: WorldSpec,
     /// What is done, in the order of the scenario.
     pub actions: Vec<PlannedAction>,
+    /// Where chance was given another turn, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Fork>,
     /// How long jobs arrive and faults happen.
     pub run_for: Dur,
     /// How long the world then has, without faults, to converge.
@@ -73,6 +76,33 @@ impl Plan {
         // A plan holds nothing that YAML cannot say, so this does not fail; the text would show it at once if it did.
         serde_saphyr::to_string(self).unwrap_or_else(|error| format!("# not written: {error}\n"))
     }
+}
+
+/// From a time on draws come from another seed: which branch a search took that forked the world there. What has happened before
+/// does not change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fork {
+    /// When.
+    pub at: Dur,
+    /// The seed of all draws from then on.
+    pub seed: u64,
+    /// How slow links and API server are from then on, in percent of what the plan says.
+    #[serde(default = "usual_tempo", skip_serializing_if = "is_usual")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub tempo: u32,
+    /// How late watch events come from then on, in percent of what the plan says: caches have their own pace.
+    #[serde(default = "usual_tempo", skip_serializing_if = "is_usual")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub watch: u32,
+}
+
+fn usual_tempo() -> u32 {
+    100
+}
+
+fn is_usual(tempo: &u32) -> bool {
+    *tempo == usual_tempo()
 }
 
 /// When a run is given up: the verdict is then inconclusive.

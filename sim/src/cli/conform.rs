@@ -19,6 +19,10 @@ pub(super) struct ConformArgs {
     /// How many schedules are tried at most for each recording
     #[arg(long, alias = "seeds", value_name = "N", default_value_t = 64)]
     schedules: u64,
+    /// How many branches are tried at most where no schedule explains everything: the world is forked wherever the recording is
+    /// quiet, and what follows is drawn anew until it goes as the recording does
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    branches: u32,
     /// The first seed that is tried
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -86,7 +90,7 @@ fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &m
             return Exit::Rejected;
         }
     };
-    let search = steer::Search { first: args.seed, schedules: args.schedules.max(1) };
+    let search = steer::Search { first: args.seed, schedules: args.schedules.max(1), branches: args.branches };
     let Some(best) = steer::search(loaded, release, &recording, search) else { return Exit::Bug };
     if args.json {
         io.print(&format!("{}\n", report::json(&best, &shown)));

@@ -9,7 +9,7 @@ use crate::conform::{fidelity, steer};
 use crate::exit::Exit;
 
 pub(super) fn fidelity(dir: &Path, schedules: u64, json: bool, io: &mut Io<'_>) -> Exit {
-    let search = steer::Search { first: 0, schedules: schedules.max(1) };
+    let search = steer::Search { first: 0, schedules: schedules.max(1), branches: 0 };
     let rows = match fidelity::measure(dir, search) {
         Ok(rows) => rows,
         Err(said) => {

@@ -33,7 +33,7 @@ pub fn switches(loaded: &Loaded, recording: &Recording, best: &Best) -> Vec<Touc
             for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
                 controller.switches.insert(switch.name.into(), (*with).into());
             }
-            let (simulated, _) = run(plan, best.schedule, recording);
+            let (simulated, _) = run(plan, &best.schedule, recording);
             let score = score(&pairs(&recorded, &simulated), loaded, best.release);
             if (score.unequal, score.distance) < (best.score.unequal, best.score.distance) {
                 found.push(Touch { switch: switch.name, has, with, score });

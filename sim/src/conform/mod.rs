@@ -3,7 +3,7 @@
 //! Both sides become [`event`]s ([`recording`] reads a file, [`project`] a kept trace), events become histories per object
 //! ([`history`], with names and bodies in the one form of [`normal`]), [`fold`] removes what no two runs of one program have in
 //! common, [`matching`] pairs the objects, [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people
-//! act when they acted in the recording, [`steer`] looks for the schedule that explains most, [`fidelity`] counts over all
+//! act when they acted in the recording, [`steer`] looks for the schedule that explains most and [`guide`] forks the world on the way, [`fidelity`] counts over all
 //! recordings, [`blame`] finds switches that touch a difference, [`compact`] makes test data of one. Never changes what a world does.
 
 pub mod blame;
@@ -14,6 +14,7 @@ pub mod cut;
 pub mod event;
 pub mod fidelity;
 pub mod fold;
+pub mod guide;
 pub mod history;
 pub mod matching;
 pub mod normal;

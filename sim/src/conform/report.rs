@@ -34,7 +34,7 @@ pub fn text(best: &Best, verbose: bool, show: Option<&str>) -> String {
     let score = best.score;
     writeln!(
         out,
-        "{}: {} of {} objects equal{}; seed {}{} of {} schedules; folded: {}",
+        "{}: {} of {} objects equal{}; seed {}{} of {} schedules{}; folded: {}",
         best.release,
         score.equal(),
         score.objects,
@@ -42,6 +42,7 @@ pub fn text(best: &Best, verbose: bool, show: Option<&str>) -> String {
         best.schedule.seed,
         schedule(&best.schedule),
         best.tried,
+        if best.branches == 0 { String::new() } else { format!(" and {} branches", best.branches) },
         if folded.is_empty() { "nothing".into() } else { folded.join(", ") }
     )
     .unwrap_or(());
@@ -79,14 +80,19 @@ pub fn json(best: &Best, file: &str) -> Value {
         })
         .collect();
     json!({
-        "v": 1, "type": "conform", "recording": file, "release": best.release.to_string(), "seed": best.schedule.seed, "tempo": best.schedule.tempo, "follow": best.schedule.follow, "tried": best.tried,
+        "v": 1, "type": "conform", "recording": file, "release": best.release.to_string(), "schedule": best.schedule, "tried": best.tried, "branches": best.branches,
         "compared": best.score.objects, "equal": best.score.equal(), "accepted": best.score.accepted, "objects": objects,
     })
 }
 
 fn schedule(schedule: &Schedule) -> String {
     let tempo = if schedule.tempo == 100 { String::new() } else { format!(" at {} %", schedule.tempo) };
-    tempo + if schedule.follow { "" } else { " by the scenario's clock" }
+    let forks = match schedule.forks.len() {
+        0 => String::new(),
+        1 => ", forked once".into(),
+        n => format!(", forked {n} times"),
+    };
+    tempo + if schedule.follow { "" } else { " by the scenario's clock" } + &forks
 }
 
 fn step_json(step: &Step) -> Value {
@@ -167,6 +173,9 @@ pub fn said(step: &Step) -> String {
     for (path, value) in step.fields.iter().take(6) {
         let short = path.rsplit('.').next().unwrap_or(path);
         write!(out, " {}{}{value}", short, if short.is_empty() { "" } else { "=" }).unwrap_or(());
+    }
+    if step.times > 1 {
+        write!(out, " (×{})", step.times).unwrap_or(());
     }
     if step.turns > 1 {
         write!(out, " ({} turns)", step.turns).unwrap_or(());

@@ -18,26 +18,27 @@ use crate::world::{self, RunOptions};
 /// What is tried for every seed: how fast the host is, in percent of the scenario's own latencies, and whether people act when they
 /// acted in the recording. Recordings were made on hosts that had other work, and which of two things comes first often hangs on it:
 /// links and API server become slower or faster together.
-const VARIED: [(u32, bool); 9] = [
+const VARIED: [(u32, bool); 10] = [
     (100, true),
     (100, false),
     (160, true),
     (70, true),
     (250, true),
+    (600, true),
+    (400, true),
     (130, true),
     (85, true),
     (250, false),
-    (400, true),
 ];
 
 impl Schedule {
     /// The `n`-th schedule that is tried, after the one that the scenario names.
     pub fn nth(first: u64, n: u64) -> Schedule {
         let (tempo, follow) = VARIED[(n % VARIED.len() as u64) as usize];
-        Schedule { seed: first + n / VARIED.len() as u64, tempo, follow }
+        Schedule { seed: first + n / VARIED.len() as u64, tempo, follow, forks: Vec::new() }
     }
     /// The plan of a scenario under this schedule.
-    pub fn plan(self, loaded: &Loaded, release: Release) -> Option<Plan> {
+    pub fn plan(&self, loaded: &Loaded, release: Release) -> Option<Plan> {
         let mut plan = loaded.plan(None, release, self.seed)?;
         let scale = |delay: &mut Delay| {
             for d in [&mut delay.body.from, &mut delay.body.to] {
@@ -48,6 +49,7 @@ impl Schedule {
         for cluster in &mut plan.world.clusters {
             [&mut cluster.api.read, &mut cluster.api.write, &mut cluster.api.watch].into_iter().for_each(scale);
         }
+        plan.forks.clone_from(&self.forks);
         Some(plan)
     }
 }
@@ -59,6 +61,8 @@ pub struct Search {
     pub first: u64,
     /// How many schedules are tried at most.
     pub schedules: u64,
+    /// How many branches steering tries at most, where no schedule explains everything.
+    pub branches: u32,
 }
 
 /// The best schedule for a recording.
@@ -74,6 +78,8 @@ pub struct Best {
     pub schedule: Schedule,
     /// How many schedules were tried.
     pub tried: u64,
+    /// How many branches were tried after that.
+    pub branches: u32,
     /// Objects that are equal, and all.
     pub score: Score,
     /// What the rules removed, on both sides together.
@@ -121,7 +127,7 @@ pub fn normal(events: &[super::event::Event], ends_at: Time) -> (Histories, [u32
 
 /// The histories of one run, for as long as the recording lasts. People's acts are the recording's, or what the scenario makes of
 /// them, as the schedule says.
-pub fn run(mut plan: Plan, schedule: Schedule, recording: &Recording) -> (Histories, [u32; RULES.len()]) {
+pub fn run(mut plan: Plan, schedule: &Schedule, recording: &Recording) -> (Histories, [u32; RULES.len()]) {
     let followed = schedule.follow && super::clock::follow(&mut plan, recording);
     let ends_at = if followed { recording.ends_at } else { Time::NEVER };
     let made = world::run(&plan, &RunOptions { trace: true, stop_at_violation: false });
@@ -150,29 +156,72 @@ pub fn score(pairs: &[Pair<'_>], loaded: &Loaded, release: Release) -> Score {
     score
 }
 
-/// Tries schedules until one explains everything that is not accepted, or the search is over. The scenario's own comes first.
+/// How many of the best schedules are steered from.
+const ROOTS: usize = 3;
+
+/// Tries schedules until one explains everything that is not accepted, or the search is over. The scenario's own comes first. What
+/// is left then is steered, from the schedules that explained most.
 pub fn search(loaded: &Loaded, release: Release, recording: &Recording, search: Search) -> Option<Best> {
-    let (recorded, folded) = normal(&recording.events, recording.ends_at);
+    let recorded = normal(&recording.events, recording.ends_at);
     let named = loaded.scenario.recorded.as_ref().and_then(|r| r.schedule(release));
     let mut best: Option<Best> = None;
+    let mut roots: Vec<(Score, Schedule)> = Vec::new();
     for n in 0..search.schedules {
-        let schedule = match named {
-            Some(named) if n == 0 => named,
+        let schedule = match &named {
+            Some(named) if n == 0 => named.clone(),
             _ => Schedule::nth(search.first, n - u64::from(named.is_some())),
         };
-        let (simulated, removed) = run(schedule.plan(loaded, release)?, schedule, recording);
-        let score = score(&pairs(&recorded, &simulated), loaded, release);
-        if best.as_ref().is_none_or(|b| score < b.score) {
-            let folded = std::array::from_fn(|i| folded[i] + removed[i]);
-            let recorded = recorded.clone();
-            best = Some(Best { release, recorded, simulated, schedule, tried: 0, score, folded });
-        }
+        let made = attempt(loaded, release, recording, &recorded, schedule)?;
+        roots.push((made.score, Schedule { follow: true, forks: Vec::new(), ..made.schedule.clone() }));
+        best = better(best, made);
         if let Some(best) = &mut best {
             best.tried = n + 1;
             if best.score.unequal == 0 {
-                break;
+                return Some(best.clone());
             }
         }
     }
-    best
+    let mut best = best?;
+    roots.sort_by_key(|(score, _)| *score);
+    let mut steered: Vec<Schedule> = Vec::new();
+    let mut branches = 0;
+    for (_, root) in roots {
+        if best.score.unequal == 0 || branches >= search.branches || steered.len() == ROOTS {
+            break;
+        }
+        if steered.contains(&root) {
+            continue;
+        }
+        steered.push(root.clone());
+        let most = (search.branches - branches).min(search.branches.div_ceil(ROOTS as u32));
+        if let Some((found, drawn)) = super::guide::steer(loaded, release, recording, &root, most) {
+            branches += drawn;
+            best = better(Some(best), attempt(loaded, release, recording, &recorded, found)?)?;
+        }
+    }
+    (best.tried, best.branches) = (search.schedules, branches);
+    Some(best)
+}
+
+fn better(best: Option<Best>, other: Best) -> Option<Best> {
+    match best {
+        Some(best) if best.score <= other.score => Some(best),
+        _ => Some(other),
+    }
+}
+
+type Normal = (Histories, [u32; RULES.len()]);
+
+fn attempt(
+    loaded: &Loaded,
+    release: Release,
+    recording: &Recording,
+    normal: &Normal,
+    schedule: Schedule,
+) -> Option<Best> {
+    let (recorded, folded) = normal;
+    let (simulated, removed) = run(schedule.plan(loaded, release)?, &schedule, recording);
+    let score = score(&pairs(recorded, &simulated), loaded, release);
+    let folded = std::array::from_fn(|i| folded[i] + removed[i]);
+    Some(Best { release, recorded: recorded.clone(), simulated, schedule, tried: 1, branches: 0, score, folded })
 }

@@ -101,6 +101,7 @@ fn a_plan_reads_back_as_it_was_written() {
         ],
         run_for: Dur::secs(60),
         settle: Dur::secs(60),
+        forks: Vec::new(),
         limits: Limits::default(),
     };
     let text = plan.to_yaml();

@@ -64,6 +64,7 @@ pub fn compile(scenario: &Scenario, variant: Option<&str>, release: Release, see
         actions,
         run_for: scenario.run_for,
         settle: scenario.settle,
+        forks: Vec::new(),
         limits: scenario.limits,
     }
 }

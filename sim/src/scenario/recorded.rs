@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ranges;
-use crate::plan::Glob;
+use crate::plan::{Fork, Glob};
 
 /// A scenario's recordings.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Recorded {
 }
 
 /// One outcome of the races of a scenario.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Seed of the run.
@@ -37,6 +37,9 @@ pub struct Schedule {
     /// People act when they acted in the recording, not when the scenario says.
     #[serde(default = "yes")]
     pub follow: bool,
+    /// Where the search forked the world and took another branch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Fork>,
 }
 
 fn yes() -> bool {
@@ -70,7 +73,7 @@ fn one() -> u32 {
 impl Recorded {
     /// The schedule that is tried first for a release.
     pub fn schedule(&self, release: Release) -> Option<Schedule> {
-        self.schedules.iter().find(|(r, _)| r.parse() == Ok(release)).map(|(_, s)| *s)
+        self.schedules.iter().find(|(r, _)| r.parse() == Ok(release)).map(|(_, s)| s.clone())
     }
     /// The accepted differences of a release.
     pub fn accepted(&self, release: Release) -> impl Iterator<Item = &Accepted> {

@@ -20,7 +20,7 @@ use crate::helm::ManagerArgs;
 use crate::invariant::{Bounds, Invariants};
 use crate::network::{Dice, Latency};
 use crate::plan::world::{ClusterSpec, GithubSpec, ScaleSetSpec};
-use crate::plan::{Plan, QueueJob, Role};
+use crate::plan::{Fork, Plan, QueueJob, Role};
 use crate::process::manager::ManagerConfig;
 use crate::shared::Shared;
 use crate::trace::Trace;
@@ -29,10 +29,9 @@ impl World {
     /// A world at time zero.
     pub fn new(plan: Arc<Plan>, trace: bool) -> World {
         let seed = plan.seed;
-        let dice = |label: &str| Dice::new(seed, label);
         let mut world = World {
             now: Time::ZERO,
-            queue: EventQueue::new(Dice::new(seed, "schedule").bits()),
+            queue: EventQueue::new(ties(seed)),
             sites: Vec::new(),
             github: GitHub::new(service_settings(&plan.world.github)),
             github_due: Alarm::default(),
@@ -42,15 +41,7 @@ impl World {
             calls: Calls::default(),
             watchers: Vec::new(),
             pending: Vec::new(),
-            dice: DiceBox {
-                kube: dice("net/kube"),
-                watch: dice("net/watch"),
-                github: dice("net/github"),
-                node: dice("node"),
-                boot: dice("boot"),
-                docker: dice("docker"),
-                crash: dice("crash"),
-            },
+            dice: DiceBox::new(seed),
             latency: latencies(&plan),
             faults: Faults::new(&plan),
             trace: Trace::new(trace),
@@ -103,6 +94,7 @@ impl World {
         self.existing_sessions();
         self.limits_of_the_service();
         self.install_at_zero();
+        self.queue_forks();
         self.queue_actions();
         self.backlog();
         self.notice_github();
@@ -353,6 +345,41 @@ pub(super) fn fill_meta(object: &serde_json::Value) -> serde_json::Value {
         }
     }
     object
+}
+
+impl DiceBox {
+    fn new(seed: u64) -> DiceBox {
+        let dice = |label: &str| Dice::new(seed, label);
+        DiceBox {
+            kube: dice("net/kube"),
+            watch: dice("net/watch"),
+            github: dice("net/github"),
+            node: dice("node"),
+            boot: dice("boot"),
+            docker: dice("docker"),
+            crash: dice("crash"),
+        }
+    }
+}
+
+/// Where the order of simultaneous events is drawn from.
+fn ties(seed: u64) -> u64 {
+    Dice::new(seed, "schedule").bits()
+}
+
+impl World {
+    /// Gives chance another turn from here on: the rest of the history is another one.
+    pub fn fork_to(&mut self, fork: &Fork) {
+        self.dice = DiceBox::new(fork.seed);
+        self.queue.draw_from(ties(fork.seed));
+        for (n, site) in self.sites.iter_mut().enumerate() {
+            site.cluster.draw_from(fork.seed ^ n as u64);
+        }
+        let usual = latencies(&self.plan);
+        let scale = |l: Latency, by: u32| Latency { base: l.base * by / 100, spread: l.spread * by / 100 };
+        self.latency.kube = scale(usual.kube, fork.tempo);
+        self.latency.watch = scale(usual.watch, fork.watch);
+    }
 }
 
 fn latencies(plan: &Plan) -> Latencies {

@@ -84,6 +84,8 @@ pub(crate) enum Event {
     ActionEnd(u32),
     /// An action of the plan has waited long enough for its trigger.
     GiveUp(u32),
+    /// Draws come from another seed from now on, by the fork's place in the plan.
+    Fork(u32),
     /// An invariant's deadline.
     Deadline,
     /// A frozen or slow process goes on.

@@ -48,7 +48,17 @@ pub fn run_leaking(plan: &Plan, options: &RunOptions, leak: Leak) -> RunReport {
 impl World {
     /// Lets events happen until the plan's end; says why it stopped.
     pub fn run(&mut self, options: &RunOptions) -> Ending {
-        let end = self.plan.ends_at();
+        self.run_until(self.plan.ends_at(), options)
+    }
+
+    /// Lets everything happen that happens before `at`. None if the world is still running then.
+    pub fn run_before(&mut self, at: Time, options: &RunOptions) -> Option<Ending> {
+        let last = Time(at.0.saturating_sub(1)).min(self.plan.ends_at());
+        let ending = self.run_until(last, options);
+        (ending != Ending::Completed || last == self.plan.ends_at()).then_some(ending)
+    }
+
+    fn run_until(&mut self, end: Time, options: &RunOptions) -> Ending {
         let limits = self.plan.limits;
         let (mut instant, mut at_instant) = (Time::NEVER, 0u64);
         loop {
@@ -105,6 +115,10 @@ impl World {
                     self.begin_action(action);
                 }
             }
+            Event::Fork(n) => {
+                let plan = self.plan.clone();
+                self.fork_to(&plan.forks[n as usize]);
+            }
             Event::Deadline => self.on_deadline(),
             Event::CancelJob(job) => self.cancel_job(job),
             Event::WrongJob { job, action } => self.wrong_job(job, action),
@@ -128,6 +142,15 @@ impl World {
         }
         self.site_mut(site).cluster.advance(now);
         self.notice(site);
+    }
+
+    /// Queues the plan's forks: each comes before everything else of its instant.
+    pub(crate) fn queue_forks(&mut self) {
+        let plan = self.plan.clone();
+        for (n, fork) in plan.forks.iter().enumerate() {
+            let event = super::Scheduled { event: Event::Fork(n as u32), cause: 0 };
+            self.queue.push_first(fork.at.from_start(), event);
+        }
     }
 
     /// Queues the plan's timed actions.
