@@ -83,6 +83,25 @@ pub struct RunnerSetState {
     pub failed: i32,
     /// Counted runners with a pod that exists and has not ended.
     pub usable: i32,
+    /// The jobs of its runners.
+    pub work: Work,
+}
+
+/// Jobs that somebody took and that are not over for the service: what is being deleted waits for them.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    jobs: i32,
+    last: Option<Time>,
+}
+
+impl Work {
+    fn change(&mut self, by: i32, now: Time) {
+        (self.jobs, self.last) = ((self.jobs + by).max(0), Some(now));
+    }
+    /// Until when there were any; until now if there are.
+    pub fn until(&self, now: Time) -> Option<Time> {
+        if self.jobs > 0 { Some(now) } else { self.last }
+    }
 }
 
 /// A runner: object, pod and registration share its name.
@@ -102,6 +121,8 @@ pub struct RunnerState {
     pub runner_set: Option<SiteKey>,
     /// Whether it counts as live in its set.
     pub live_in: Option<SetKey>,
+    /// Its job.
+    pub work: Work,
 }
 
 /// Class of a runner in its set's counters.
@@ -150,6 +171,8 @@ pub struct JobState {
     pub set: Option<SetKey>,
     /// Whether it was assigned before, and has not run since.
     pub assigned: bool,
+    /// The runner that took it, and that runner's runner set.
+    pub taken_by: Option<(SiteKey, Option<SiteKey>)>,
 }
 
 /// Who used a JIT configuration.
@@ -249,6 +272,28 @@ impl Ledger {
     /// The set that an EphemeralRunnerSet's or listener's labels or owner name.
     pub fn set(&mut self, key: &SetKey) -> &mut SetState {
         self.sets.entry(key.clone()).or_default()
+    }
+    /// A runner takes a job.
+    pub fn job_taken(&mut self, job: JobId, runner: RunnerId, now: Time) {
+        let name = self.registrations.get(&runner).map(|r| &r.name);
+        let Some(place) = name.and_then(|name| self.by_name.get(name)).cloned() else { return };
+        let home = self.runners.get(&place).and_then(|r| r.runner_set.clone());
+        self.jobs.entry(job).or_default().taken_by = Some((place, home));
+        self.work_changes(job, 1, now);
+    }
+    /// A job that may have been taken is over, or waits again.
+    pub fn job_let_go(&mut self, job: JobId, now: Time) {
+        self.work_changes(job, -1, now);
+        self.jobs.entry(job).or_default().taken_by = None;
+    }
+    fn work_changes(&mut self, job: JobId, by: i32, now: Time) {
+        let Some((place, home)) = self.jobs.get(&job).and_then(|j| j.taken_by.clone()) else { return };
+        if let Some(runner) = self.runners.get_mut(&place) {
+            runner.work.change(by, now);
+        }
+        if let Some(set) = home.and_then(|home| self.runner_sets.get_mut(&home)) {
+            set.work.change(by, now);
+        }
     }
     /// Notes an event in a sliding window; how many are in it now.
     pub fn window(list: &mut VecDeque<Time>, now: Time, length: Duration) -> usize {

@@ -163,6 +163,7 @@ impl Invariants {
                 running: 0,
                 failed: 0,
                 usable: 0,
+                work: Default::default(),
             });
             state.object = ers.clone();
         }

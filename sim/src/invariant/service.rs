@@ -36,7 +36,8 @@ impl Invariants {
                     self.start_job_clock(*job, now, "is assigned and has no runner");
                 }
             }
-            ServiceEvent::JobStarted { job, .. } => {
+            ServiceEvent::JobStarted { job, runner, .. } => {
+                self.ledger.job_taken(*job, *runner, now);
                 let state = self.ledger.jobs.entry(*job).or_default();
                 (state.started, state.assigned) = (Some(now), false);
                 let set = state.set.clone();
@@ -45,11 +46,13 @@ impl Invariants {
                 self.bounds.clear(&Check::JobRunner(*job));
             }
             ServiceEvent::JobReturned { job, .. } => {
+                self.ledger.job_let_go(*job, now);
                 let state = self.ledger.jobs.entry(*job).or_default();
                 let (set, ran) = (state.set.clone(), state.started.take().is_some());
                 self.job_stops(set, ran, now);
             }
             ServiceEvent::JobCompleted { job, .. } => {
+                self.ledger.job_let_go(*job, now);
                 let state = self.ledger.jobs.entry(*job).or_default();
                 state.ended = Some(now);
                 let (set, ran) = (state.set.clone(), state.started.is_some());

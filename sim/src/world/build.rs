@@ -78,7 +78,7 @@ impl World {
         for (n, spec) in plan.world.clusters.iter().enumerate() {
             self.sites.push(Site {
                 name: spec.name.clone(),
-                cluster: Cluster::new(cluster_settings(spec, plan.seed ^ n as u64)),
+                cluster: Cluster::new(cluster_settings(spec, n, plan.seed)),
                 releases: crate::helm::Releases::default(),
                 seen: 0,
                 due: Alarm::default(),
@@ -442,10 +442,12 @@ fn service_settings(spec: &GithubSpec) -> Settings {
     Settings { profile, strict_credentials: true, ..Settings::default() }
 }
 
-fn cluster_settings(spec: &ClusterSpec, seed: u64) -> ClusterSettings {
+fn cluster_settings(spec: &ClusterSpec, n: usize, seed: u64) -> ClusterSettings {
     let mut settings = ClusterSettings::version(spec.minor());
     settings.nodes = (1..=spec.nodes).map(|n| super::furniture::node_settings(spec, n)).collect();
-    settings.api.seed = seed;
+    settings.api.seed = seed ^ n as u64;
+    // No two objects of a world have one uid.
+    settings.api.cluster = n as u16;
     settings.api.container_restart_rules = spec.api.container_restart_rules;
     settings.kubelet.sync_period = spec.kubelet.sync.0;
     settings.kubelet.teardown = spec.kubelet.teardown.body.from.0;

@@ -5,6 +5,7 @@
 
 mod build;
 mod calls;
+mod excuses;
 mod faults;
 mod furniture;
 mod kube;

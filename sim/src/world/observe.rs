@@ -5,17 +5,15 @@ use std::sync::Arc;
 use arc_api::crd::ErPhase;
 use arc_api::kube::{Identity, KubeRequest, WatchEvent, WatchType};
 use arc_api::meta::Key;
-use arc_api::pod::{Pod, PodPhase};
+use arc_api::pod::Pod;
 use arc_api::service::{JobResult, Op, ServiceOk};
 use arc_api::{Duration, JobId, Kind, Object, Str, Time, format_smolstr};
 use controller_core::call::{CallError, Reply};
-use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
-use crate::invariant::{Check, Ledger, RunnerState, SetKey, SetState};
+use crate::invariant::{Check, Ledger, SetKey};
 use crate::plan::Role;
-use crate::plan::world::Strategy;
 use crate::trace::{Actor, Digest, What};
 
 impl World {
@@ -412,149 +410,6 @@ impl World {
             }
         }
     }
-
-    /// Until when what is overdue was not bad after all: until now if it is excused, else until its set had a runner to spare,
-    /// or the last job of its set was over.
-    pub(crate) fn good_until(&self, check: &Check) -> Option<Time> {
-        if self.is_excused(check) {
-            return Some(self.now);
-        }
-        let ledger = &self.invariants.ledger;
-        if let Check::Polling(set) | Check::MinRunners(set) = check {
-            return self.drained_until(set);
-        }
-        if let Check::Deleting(uid) = check {
-            let object = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid))?;
-            return ledger.sets.iter().filter(|(set, _)| is_of(object, set)).filter_map(|(_, s)| s.worked_at).max();
-        }
-        let Check::JobRunner(job) = check else { return None };
-        match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
-            Some(set) => ledger.sets.get(set)?.full_at.max(self.drained_until(set)),
-            None => {
-                let sets = self.github.candidates(*job);
-                let full = sets.iter().map(|id| ledger.sets.get(ledger.scale_sets.get(id)?)?.full_at);
-                // As soon as one of them had room.
-                full.min().flatten()
-            }
-        }
-    }
-
-    /// Until when an eventual update kept the set's listener away: until then the jobs of its old runners ran.
-    fn drained_until(&self, set: &SetKey) -> Option<Time> {
-        let eventual = self.spec_of(set.0).controllers.iter().any(|c| c.update_strategy == Strategy::Eventual);
-        let state = self.invariants.ledger.sets.get(set).filter(|_| eventual)?;
-        if state.drains { Some(self.now) } else { state.drained_at }
-    }
-
-    /// Whether a set that the user wants would take this job.
-    fn is_anybodys(&self, job: JobId) -> bool {
-        let Some(label) = self.job_labels.get(&job) else { return true };
-        self.specs.iter().enumerate().any(|(n, cluster)| {
-            cluster.scale_sets.iter().filter(|s| s.service_name() == label || s.labels.contains(label)).any(|s| {
-                let set = (SiteId(n as u8), World::set_key(s));
-                self.invariants.ledger.sets.get(&set).is_some_and(|s| s.wanted)
-            })
-        })
-    }
-
-    /// Nobody can make a runner of this set's template; the promise is then that the set says so.
-    fn is_hindered(&self, set: &SetKey) -> bool {
-        let ledger = &self.invariants.ledger;
-        let Some(state) = ledger.sets.get(set) else { return false };
-        let says = |type_: &str| {
-            let conditions = state.ars.as_ref().map(|a| &a.status.conditions);
-            conditions.is_some_and(|list| list.iter().any(|c| c.status && c.type_ == type_))
-        };
-        let recently = |t: Time| self.now.since(t) <= Duration::from_secs(360);
-        let stuck = |r: &RunnerState| {
-            let pending = |p: &Arc<Pod>| {
-                p.status.phase == PodPhase::Pending
-                    && self.now.since(p.metadata.creation_timestamp) >= Duration::from_secs(180)
-            };
-            r.live_in.as_ref() == Some(set) && r.pod.as_ref().is_some_and(pending)
-        };
-        (says(TEMPLATE_REJECTED) && state.pod_refused.is_some_and(recently))
-            || (says(PODS_NOT_STARTING) && ledger.runners.values().any(stuck))
-    }
-
-    /// What a promise tolerates beyond its bound (the catalogue's words).
-    pub(crate) fn is_excused(&self, check: &Check) -> bool {
-        let ledger = &self.invariants.ledger;
-        match check {
-            Check::RunnerServes(uid) => {
-                let runner =
-                    ledger.runners.values().find(|r| r.object.as_ref().is_some_and(|o| o.metadata.uid == *uid));
-                let home = runner.and_then(|r| r.runner_set.as_ref()).and_then(|h| ledger.runner_sets.get(h));
-                home.is_none_or(|h| h.object.status.current_replicas <= h.usable || h.object.metadata.is_deleting())
-            }
-            // Made within seconds of the lowering, by a pass that did not know of it, and at work since.
-            Check::OverMax(set) => ledger.sets.get(set).is_some_and(|s| {
-                s.busy >= s.live && s.lowered_at.is_some_and(|t| self.now.since(t) < Duration::from_secs(300))
-            }),
-            Check::MinRunners(set) => self.is_hindered(set),
-            Check::JobRunner(job) if !self.is_anybodys(*job) => true,
-            Check::JobRunner(job) => {
-                let full = |s: &SetKey| ledger.sets.get(s).is_some_and(SetState::is_full);
-                let waits = |s: &SetKey| full(s) || self.is_hindered(s);
-                match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
-                    Some(set) => waits(set),
-                    // Nobody has it yet: sets that could take it are known to the service alone.
-                    None => {
-                        let could = self.github.candidates(*job);
-                        !could.is_empty() && could.iter().all(|id| ledger.scale_sets.get(id).is_some_and(waits))
-                    }
-                }
-            }
-            Check::Deleting(uid) => {
-                let found = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid).map(|o| (s, o)));
-                let Some((site, object)) = found else { return false };
-                let protected =
-                    matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding | Kind::Secret);
-                ledger.sets.iter().any(|(set, s)| {
-                    let live = s.ars.as_deref().filter(|a| protected && !a.metadata.is_deleting());
-                    (s.works && is_of(object, set))
-                        || live.is_some_and(|a| {
-                            crate::invariant::is_named_by(a, object)
-                                || crate::invariant::is_used_by(a, object, &site.cluster)
-                        })
-                })
-            }
-            // What the user has taken away ends with its job, under an account that Helm deletes before it.
-            Check::Reference(uid) => ledger.runners.values().any(|r| {
-                let home = r.runner_set.as_ref().and_then(|h| ledger.runner_sets.get(h)?.set.as_ref());
-                let taken = home.and_then(|set| ledger.sets.get(set)).is_some_and(|s| !s.wanted);
-                taken && r.pod.as_ref().is_some_and(|p| p.metadata.uid == *uid)
-            }),
-            Check::JobsFail(set, _) => self.is_reported(set),
-            Check::Visible(uid) => {
-                let pod = self.sites.iter().find_map(|s| s.cluster.api().by_uid(*uid).map(|p| (s, p)));
-                let Some((site, pod)) = pod else { return true };
-                let name = &pod.meta().name;
-                let event = site.cluster.api().iter(Kind::Event).filter_map(|e| e.get::<arc_api::core::Event>());
-                let told = event.into_iter().any(|e| e.involved_name == *name && e.type_ == "Warning");
-                let runner =
-                    ledger.runners.values().find_map(|r| r.object.as_ref().filter(|o| o.metadata.name == *name));
-                told || runner
-                    .is_some_and(|r| !r.status.reason.is_empty() || r.status.conditions.iter().any(|c| c.status))
-            }
-            _ => false,
-        }
-    }
-
-    /// A condition of the set or its listener says that something is wrong.
-    fn is_reported(&self, set: &SetKey) -> bool {
-        let ledger = &self.invariants.ledger;
-        let Some(state) = ledger.sets.get(set) else { return false };
-        let on_set = state.ars.as_ref().is_some_and(|a| a.status.conditions.iter().any(|c| c.status));
-        let on_listener = state.listeners.iter().filter_map(|l| ledger.listeners.get(&(set.0, l.clone())));
-        on_set || on_listener.into_iter().any(|l| l.status.conditions.iter().any(|c| c.status))
-    }
-}
-
-/// Whether an object is the set's own, or one made for it.
-fn is_of(object: &Object, set: &SetKey) -> bool {
-    let meta = object.meta();
-    meta.name == set.1.name || meta.label("actions.github.com/scale-set-name").is_some_and(|name| *name == set.1.name)
 }
 
 /// The message of a controller's log line, without the object and the error it is about.
