@@ -76,7 +76,7 @@ mod tests {
         let mut plan = loaded.plan(None, controller_core::Release::Next, 1).unwrap_or_else(|| panic!("no plan"));
         let lines = "{\"t\":0.0,\"actor\":\"script\",\"argv\":[\"helm\",\"install\",\"arc\"]}\n\
                      {\"t\":3.0,\"actor\":\"helm\",\"verb\":\"create\",\"resource\":\"namespaces\",\"code\":201}\n\
-                     {\"t\":5.0,\"actor\":\"helm\",\"verb\":\"create\",\"resource\":\"roles\",\"code\":201}\n\
+                     {\"t\":5.0,\"actor\":\"helm\",\"verb\":\"create\",\"resource\":\"roles\",\"name\":\"arc-gha-rs-controller\",\"code\":201}\n\
                      {\"t\":7.5,\"actor\":\"script\",\"mark\":\"phase: 1 x\"}\n\
                      {\"t\":7.6,\"actor\":\"script\",\"mark\":\"jobs 1 x 2s\"}\n";
         let recording =
@@ -89,5 +89,21 @@ mod tests {
         assert_eq!(at("q"), Some(When::At(Dur::secs(9))));
         assert_eq!(at("o"), Some(When::At(Dur::millis(4940))));
         assert_eq!(plan.run_for, Dur::millis(7600));
+    }
+
+    #[test]
+    fn two_commands_at_one_moment_are_told_apart_by_their_releases() {
+        let lines = "{\"t\":1.0,\"actor\":\"script\",\"argv\":[\"helm\",\"uninstall\",\"demo\"]}\n\
+                     {\"t\":1.1,\"actor\":\"script\",\"argv\":[\"helm\",\"uninstall\",\"arc\"]}\n\
+                     {\"t\":2.0,\"actor\":\"helm\",\"verb\":\"delete\",\"resource\":\"roles\",\"name\":\"demo-gha-rs-manager\",\"code\":200}\n\
+                     {\"t\":2.1,\"actor\":\"helm\",\"verb\":\"delete\",\"resource\":\"secrets\",\"name\":\"demo-gha-rs-github-secret\",\"code\":200}\n\
+                     {\"t\":3.0,\"actor\":\"helm\",\"verb\":\"delete\",\"resource\":\"roles\",\"name\":\"arc-gha-rs-controller\",\"code\":200}\n";
+        let commands = |text: &str| {
+            super::super::recording::read("r.jsonl", text).unwrap_or_else(|r| panic!("{}", r.render(false))).commands
+        };
+        assert_eq!(commands(lines), [Time::from_secs(2), Time::from_secs(3)]);
+        let compact =
+            super::super::compact::compact("r.jsonl", lines).unwrap_or_else(|r| panic!("{}", r.render(false)));
+        assert_eq!(commands(&compact), [Time::from_secs(2), Time::from_secs(3)]);
     }
 }

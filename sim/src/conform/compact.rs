@@ -47,7 +47,7 @@ struct Base {
 /// # Errors
 /// What is wrong with the recording.
 pub fn compact(file: &str, text: &str) -> Result<String, Rejected> {
-    let Recording { events, sources, ends_at, .. } = recording::read(file, text)?;
+    let Recording { events, sources, ends_at, commands, .. } = recording::read(file, text)?;
     let mut out = String::new();
     let mut acted = Value::Null;
     let mut bases: Vec<Base> = Vec::new();
@@ -55,16 +55,22 @@ pub fn compact(file: &str, text: &str) -> Result<String, Rejected> {
     for source in &sources {
         let value = &source.value;
         let Some(event) = source.event.map(|n| &events[n]) else {
-            // When Helm is called counts, not what it is told.
+            // When Helm is called counts, and for which release, not what else it is told.
             acted = Value::Null;
-            add(json!({ "t": value["t"], "actor": value["actor"], "argv": ["helm"] }));
+            let argv = value["argv"].as_array().map_or(&[] as &[Value], |a| &a[..a.len().min(3)]);
+            add(json!({ "t": value["t"], "actor": value["actor"], "argv": argv }));
             continue;
         };
         let mut members = slim(value, event);
         if event.what == What::Acted {
-            // What Helm wrote is not compared, only that it did something then, and whether it only prepared.
-            members.retain(|key, _| matches!(key.as_str(), "t" | "actor" | "verb" | "resource"));
-            let did = json!([value["t"], value["actor"], members.get("resource").filter(|r| recording::prepares(r))]);
+            // What Helm wrote is not compared, only that it did something then, whether it only prepared, and which release's
+            // first write it was.
+            let begins = value["actor"] == "helm" && commands.contains(&event.at);
+            members.retain(|key, _| {
+                matches!(key.as_str(), "t" | "actor" | "verb" | "resource") || key == "name" && begins
+            });
+            let prepares = members.get("resource").filter(|r| recording::prepares(r));
+            let did = json!([value["t"], value["actor"], prepares, members.get("name")]);
             if acted == did {
                 continue;
             }
@@ -191,7 +197,9 @@ fn slim(value: &Value, event: &Event) -> Map<String, Value> {
     if let Some(request) = value.get("request").filter(|_| read) {
         let mut request = request.clone();
         strip(&mut request, "");
-        if !request.is_null() && request != Value::Object(Map::new()) {
+        // A patch that says nothing is one all the same.
+        let says = value["verb"] == "patch" || request != Value::Object(Map::new());
+        if !request.is_null() && says {
             kept.insert("request".into(), request);
         }
     }
