@@ -11,7 +11,7 @@ use arc_api::{Duration, Kind, Object, Str, format_smolstr};
 use super::{
     ErPass, FAILURES_MAX, POD_REJECTED, Purpose, QUOTA_EXCEEDED, Removal, Step, after, fail, pod_build, removal,
 };
-use crate::behaviour::{ErBackoff, FailureLimit, PodExists, PodRejection, QuotaRejection, UsedJit};
+use crate::behaviour::{Behaviour, ErBackoff, FailureLimit, PodExists, PodRejection, QuotaRejection, UsedJit};
 use crate::call::{CallError, Reply};
 use crate::reconcile::{Decision, Observed, Outcome};
 
@@ -38,7 +38,10 @@ impl ErPass {
         {
             return decision;
         }
-        if o.settings.behaviour.er_used_jit == UsedJit::Replaced && !self.fresh && self.registration_is_used() {
+        if o.settings.behaviour.er_used_jit == UsedJit::Replaced
+            && !self.fresh
+            && self.registration_is_used(&o.settings.behaviour)
+        {
             return self.read_pod();
         }
         if let Some(wait) = self.rejection_wait(o) {
@@ -52,11 +55,14 @@ impl ErPass {
         self.call(Step::AfterPodCreated, KubeRequest::Create(pod.into()))
     }
 
-    /// Whether a pod may have presented this registration to the service: one was seen, or failed after it was made.
-    fn registration_is_used(&self) -> bool {
+    /// Whether a pod may have presented this registration to the service: one was seen, or took a job, or failed after it was
+    /// made.
+    fn registration_is_used(&self, behaviour: &Behaviour) -> bool {
         let status = &self.runner().status;
         let made = self.secret.as_ref().map(|s| s.metadata.creation_timestamp);
-        status.phase != ErPhase::Empty || status.last_failure().zip(made).is_some_and(|(failed, made)| made <= failed)
+        status.phase != ErPhase::Empty
+            || self.has_job(behaviour)
+            || status.last_failure().zip(made).is_some_and(|(failed, made)| made <= failed)
     }
 
     /// Asks the server itself for the pod: the cache may not show yet what this controller made.
