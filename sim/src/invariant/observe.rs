@@ -412,7 +412,8 @@ impl Invariants {
         let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
         let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
         let (wanted, running) = (s.wanted, s.running);
-        let due = min.min(max - busy).max(0);
+        // A place is taken until the service gives its job up, whatever became of the runner that took it.
+        let due = min.min(max - busy.max(running)).max(0);
         // A job whose runner died is asked for until the service gives it up: nobody else can know.
         let lost = (running - busy).max(0);
         let bad = [
