@@ -78,7 +78,7 @@ catalogue! {
     "nothing-orphaned" "SAFE-ORPHAN" AtTheEnd:
         "At quiescence nothing is left without its owner: registrations, sessions, scale sets, pods, secrets, protected objects.",
         "whoever cleans up, or pays for what is not cleaned up",
-        "sessions within their time to live; a registration that the service makes, after its caller has given the request up, for a runner that has had one: it is never told of, and goes after a day offline",
+        "sessions within their time to live; a registration that the service makes, after its caller has given the request up, for a runner that has had one: it is never told of, and goes after a day offline; a scale set that it makes of such a request for a set that is gone or going",
         "arc-controllers.md §13 I9, actions-service.md §8 I12";
     "deletion-finishes" "LIVE-DEL" Settles:
         "An object marked for deletion disappears.",
@@ -103,7 +103,7 @@ catalogue! {
     "min-runners-kept" "LIVE-MIN" Settles:
         "Idle runners reach minRunners.",
         "whoever pays for warm runners to have none waiting",
-        "five minutes, which begin again with the listener after an eventual update; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, which begin again with the listener after an eventual update; a job takes a place until the service gives it up; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I2";
     "owned-by-user" "SAFE-OWNER" Always:
         "The objects the user owns, the AutoscalingRunnerSet and its scale set, are deleted only on the user's request.",

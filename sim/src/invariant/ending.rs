@@ -93,7 +93,7 @@ pub(crate) fn service_orphans(
     for set in github.scale_sets() {
         let owner: Option<&SetKey> = invariants.ledger.scale_sets.get(&set.id);
         let exists = owner.is_some_and(|k| invariants.ledger.sets.get(k).is_some_and(|s| s.ars.is_some()));
-        if !exists {
+        if !exists && !invariants.ledger.unheard_sets.contains(&set.id) {
             found.push(Orphan {
                 about: format_smolstr!("scale set {} ({})", set.id, set.name),
                 said: "exists at the service and has no AutoscalingRunnerSet".into(),

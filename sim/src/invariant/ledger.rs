@@ -201,6 +201,8 @@ pub struct Ledger {
     pub registrations: BTreeMap<RunnerId, Registration>,
     /// Registrations made of a request that its caller had given up, for a runner that no longer wanted one.
     pub unheard: BTreeSet<RunnerId>,
+    /// Scale sets made of a request that its caller had given up, when no set wanted them any more.
+    pub unheard_sets: BTreeSet<ScaleSetId>,
     /// Scale sets of the service by id.
     pub scale_sets: BTreeMap<ScaleSetId, SetKey>,
     /// Jobs.
@@ -267,6 +269,15 @@ impl Ledger {
         let runner = self.by_name.get(name).and_then(|place| self.runners.get(place)?.object.as_ref());
         if runner.is_none_or(|r| r.metadata.is_deleting() || !r.status.runner_id.is_none()) {
             self.unheard.insert(id);
+        }
+    }
+    /// The service made a scale set and nobody hears of it. A set that is still there asks again and finds it by its name.
+    pub fn scale_set_not_heard(&mut self, id: ScaleSetId, name: &Str) {
+        let asks = |s: &SetState| {
+            s.ars.as_ref().is_some_and(|a| !a.metadata.is_deleting() && controller_core::names::scale_set(a) == name)
+        };
+        if !self.sets.values().any(asks) {
+            self.unheard_sets.insert(id);
         }
     }
     /// The set that an EphemeralRunnerSet's or listener's labels or owner name.

@@ -65,6 +65,11 @@ impl World {
                 if let (true, Ok(ServiceOk::Jit { runner, .. })) = (orphaned, &reply) {
                     self.invariants.ledger.not_heard(runner.id, &runner.name);
                 }
+                if let (true, Op::CreateScaleSet { .. }, Ok(ServiceOk::ScaleSet(Some(made)))) =
+                    (orphaned, &request.op, &reply)
+                {
+                    self.invariants.ledger.scale_set_not_heard(made.id, &made.name);
+                }
                 let reply = Reply::Service(reply.map_err(CallError::Service));
                 if orphaned {
                     self.calls.remove(call);
