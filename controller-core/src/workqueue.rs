@@ -162,6 +162,13 @@ impl<K: Ord + Clone> WorkQueue<K> {
             Items::Priority { order, .. } => order.keys().take_while(|r| r.ready_at.is_none_or(|t| t <= now)).count(),
         }
     }
+    /// Whether a key waits for its turn now, or will when its worker gives it back: adding it once more changes nothing.
+    pub fn is_queued(&self, key: &K) -> bool {
+        match &self.items {
+            Items::Classic { dirty, .. } => dirty.contains(key),
+            Items::Priority { by_key, .. } => by_key.get(key).is_some_and(|rank| rank.ready_at.is_none()),
+        }
+    }
     /// Nothing is ready, delayed or with a worker.
     pub fn is_idle(&self) -> bool {
         self.processing.is_empty()

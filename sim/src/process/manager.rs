@@ -126,6 +126,8 @@ pub struct Manager {
     stopped: bool,
     boots_at: Option<Time>,
     slow: Slow,
+    /// Keys that their caches' handlers have not added yet, with their queue.
+    late: Vec<(Time, usize, Key)>,
 }
 
 /// A body that its decoder refuses is an error to the reconcilers, whatever the status said.
@@ -164,6 +166,7 @@ impl Manager {
             stopped: false,
             boots_at: None,
             slow: Slow::default(),
+            late: Vec::new(),
             config,
         }
     }
@@ -225,7 +228,7 @@ impl Manager {
                     c.on_reply(AttemptId(attempt), reply, now);
                 }
             }
-            Input::Watch(kind, event) => self.on_event(kind, event, now),
+            Input::Watch(kind, event, lag) => self.on_event(kind, event, now.after(lag), now),
             Input::WatchClosed(kind) => {
                 if let Some(slot) = WATCHED.iter().position(|k| *k == kind) {
                     self.list(slot, 0, now, out);
@@ -254,7 +257,16 @@ impl Manager {
             Input::Kube(..) | Input::Service(..) => {}
         }
         if !self.stopped {
+            self.tell_late(now);
             self.run(now, out);
+        }
+    }
+
+    /// Adds the keys whose handlers have come so far.
+    fn tell_late(&mut self, now: Time) {
+        while let Some(at) = self.late.iter().position(|(at, ..)| *at <= now) {
+            let (_, slot, key) = self.late.remove(at);
+            self.queues[slot].add(key, now);
         }
     }
 
@@ -318,7 +330,7 @@ impl Manager {
             })
     }
 
-    fn on_event(&mut self, kind: Kind, event: WatchEvent, now: Time) {
+    fn on_event(&mut self, kind: Kind, event: WatchEvent, told_at: Time, now: Time) {
         let cache = self.caches.of_mut(kind);
         let mut patience = Duration::ZERO;
         match event.type_ {
@@ -337,13 +349,27 @@ impl Manager {
             }
         }
         if patience.is_zero() {
-            return self.enqueue(&event.object, now, false);
+            return self.tell(&event.object, told_at, now);
         }
         for (kind, key) in triggers::enqueue(&event.object) {
             let Some(slot) = CONTROLLERS.iter().position(|k| *k == kind) else { continue };
             match kind == event.object.kind() {
                 true => self.queues[slot].add_after(key, patience, now),
                 false => self.queues[slot].add(key, now),
+            }
+        }
+    }
+
+    /// What a watch event adds to the queues. A cache is changed before its handlers are told: a pass that begins in between
+    /// sees the change and is followed by another one because of it (client-go's sharedIndexInformer; Q-DOUBLE-JIT-STALE needs
+    /// it, recorded: c_session_conflict_ab/0.9.0 line 110). It matters only for keys that wait already.
+    fn tell(&mut self, object: &Object, told_at: Time, now: Time) {
+        for (kind, key) in triggers::enqueue(object) {
+            let Some(slot) = CONTROLLERS.iter().position(|k| *k == kind) else { continue };
+            if told_at > now && self.queues[slot].is_queued(&key) {
+                self.late.push((told_at, slot, key));
+            } else {
+                self.queues[slot].add(key, now);
             }
         }
     }
@@ -399,7 +425,8 @@ impl Manager {
             Informer::Listing { .. } | Informer::Open => Time::NEVER,
         });
         let lease = self.election.as_ref().map_or(Time::NEVER, Election::next_wake);
-        let at = wakes.min(clients).min(lease).min(informers.min().unwrap_or(Time::NEVER));
+        let late = self.late.iter().map(|(at, ..)| *at).min().unwrap_or(Time::NEVER);
+        let at = wakes.min(clients).min(lease).min(late).min(informers.min().unwrap_or(Time::NEVER));
         if at != Time::NEVER {
             out.push(Output::WakeAt(at.max(now)));
         }

@@ -8,7 +8,7 @@ pub mod runner;
 
 use arc_api::kube::{KubeOk, KubeRequest, WatchEvent};
 use arc_api::service::{JobResult, ServiceOk, ServiceRequest};
-use arc_api::{JobId, Kind, Str, Time};
+use arc_api::{Duration, JobId, Kind, Str, Time};
 use controller_core::call::CallError;
 
 use crate::world::Tag;
@@ -24,8 +24,8 @@ pub enum Input {
     Service(Tag, Result<ServiceOk, CallError>),
     /// A time it asked to be woken at has come; spurious wake-ups are harmless.
     Wake,
-    /// An event of a watch it opened.
-    Watch(Kind, WatchEvent),
+    /// An event of a watch it opened, and how long after its cache the handlers are told of it.
+    Watch(Kind, WatchEvent, Duration),
     /// A watch it opened is over: the server closed it, or what it asked for is too old.
     WatchClosed(Kind),
     /// SIGTERM.

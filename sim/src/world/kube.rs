@@ -439,7 +439,8 @@ impl World {
         let Some(event) = head else { return };
         self.watchers[slot].cursor = event.object.meta().resource_version;
         self.schedule_delivery(slot);
-        self.input(proc, Input::Watch(kind, event));
+        let lag = self.dice.handlers.delay(self.latency.handlers);
+        self.input(proc, Input::Watch(kind, event, lag));
     }
 }
 

@@ -117,6 +117,8 @@ pub struct Latencies {
     pub kube: Latency,
     /// Commit to a watcher's cache.
     pub watch: Latency,
+    /// A change of a cache to its handlers.
+    pub handlers: Latency,
     /// Process to GitHub, one way.
     pub github: Latency,
     /// The order to start a pod's first container to its process.
@@ -237,6 +239,7 @@ pub(crate) struct DiceBox {
     pub(crate) boot: Dice,
     pub(crate) docker: Dice,
     pub(crate) crash: Dice,
+    pub(crate) handlers: Dice,
 }
 
 /// A whole world at one instant. Cloning it forks the history.
