@@ -114,6 +114,9 @@ enum Command {
         /// How many schedules are tried at most for each recording
         #[arg(long, value_name = "N", default_value_t = 16)]
         schedules: u64,
+        /// Give every switch of every recorded release its other values: which recordings notice
+        #[arg(long, conflicts_with = "json")]
+        sabotage: bool,
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,
@@ -224,7 +227,9 @@ pub fn main_with(
         Command::Check { paths } => check(&paths, &mut io),
         Command::List { what } => list::list(&what, &mut io),
         Command::Conform(args) => conform::conform(&args, &mut io),
-        Command::Fidelity { dir, schedules, json } => fidelity::fidelity(&dir, schedules, json, &mut io),
+        Command::Fidelity { dir, schedules, sabotage, json } => {
+            fidelity::fidelity(&dir, schedules, json, sabotage, &mut io)
+        }
         Command::Explain { id } => explain::explain(&id, &mut io),
         Command::Schema => {
             io.print(&schema());

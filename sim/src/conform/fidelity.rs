@@ -1,11 +1,14 @@
 //! How true the simulator is: over all recordings beside the recorded scenarios, objects compared, equal, differing as accepted,
 //! unequal. Measured, never written by hand.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use controller_core::Release;
 
-use super::recording;
+use super::matching::pairs;
+use super::recording::{self, Recording};
+use super::report::role_name;
 use super::steer::{self, Best, Search};
 use crate::scenario::{self, Loaded};
 
@@ -13,6 +16,8 @@ use crate::scenario::{self, Loaded};
 pub struct Row {
     /// The scenario's file, without ending.
     pub scenario: String,
+    /// The recording.
+    pub recording: Recording,
     /// What was found.
     pub best: Best,
     /// The scenario, for reports.
@@ -46,7 +51,7 @@ pub fn measure(dir: &Path, search: Search) -> Result<Vec<Row>, String> {
             let named = loaded.scenario.recorded.as_ref().and_then(|r| r.schedule(release));
             let search = if named.is_some() { Search { schedules: 1, ..search } } else { search };
             if let Some(best) = steer::search(&loaded, release, &recording, search) {
-                rows.push(Row { scenario: name.clone(), best, loaded: loaded.clone() });
+                rows.push(Row { scenario: name.clone(), recording, best, loaded: loaded.clone() });
             }
         }
     }
@@ -88,5 +93,41 @@ pub fn table(rows: &[Row]) -> String {
         line(&format!("`{scenario}`"), &own);
     }
     line("all", &rows.iter().collect::<Vec<_>>());
+    out
+}
+
+/// Why objects differ: every reason that scenarios give with the number of objects and the recordings, accepted ones and open ones,
+/// then the objects of which nothing is said.
+pub fn reasons(rows: &[Row]) -> String {
+    let mut told: BTreeMap<(&str, &str), BTreeMap<String, usize>> = BTreeMap::new();
+    let mut unknown: Vec<String> = Vec::new();
+    for row in rows {
+        let release = row.best.release;
+        let Some(recorded) = &row.loaded.scenario.recorded else { continue };
+        let accepted = recorded.accepted(release).map(|a| ("accepted", a, a.at_most));
+        let open = recorded.open(release).map(|a| ("open", a, a.at_most));
+        let mut given: Vec<_> = accepted.chain(open).collect();
+        let of = format!("{} {release}", row.scenario);
+        for pair in pairs(&row.best.recorded, &row.best.simulated).iter().filter(|p| p.difference().is_some()) {
+            let name = role_name(pair.id);
+            match given.iter_mut().find(|(_, a, left)| *left > 0 && a.object.matches(&name)) {
+                Some((kind, a, left)) => {
+                    *left -= 1;
+                    *told.entry((*kind, a.reason.as_str())).or_default().entry(of.clone()).or_default() += 1;
+                }
+                None => unknown.push(format!("{of}: {name}")),
+            }
+        }
+    }
+    let mut out = String::new();
+    for ((kind, reason), recordings) in told {
+        let objects: usize = recordings.values().sum();
+        let of: Vec<String> = recordings.into_iter().map(|(of, n)| format!("{of} ({n})")).collect();
+        out.push_str(&format!("{kind:<9}{objects:>4}  {reason}\n               {}\n", of.join(", ")));
+    }
+    if !unknown.is_empty() {
+        out.push_str(&format!("no reason {:>3}\n", unknown.len()));
+        unknown.iter().for_each(|line| out.push_str(&format!("               {line}\n")));
+    }
     out
 }

@@ -4,7 +4,7 @@
 //! ([`history`], with names and bodies in the one form of [`normal`]), [`fold`] removes what no two runs of one program have in
 //! common, [`matching`] pairs the objects, [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people
 //! act when they acted in the recording, [`steer`] looks for the schedule that explains most and [`guide`] forks the world on the way, [`fidelity`] counts over all
-//! recordings, [`blame`] finds switches that touch a difference, [`compact`] makes test data of one. Never changes what a world does.
+//! recordings, [`blame`] finds switches that touch a difference, [`sabotage`] those that no recording notices, [`compact`] makes test data of one. Never changes what a world does.
 
 pub mod blame;
 pub mod clock;
@@ -21,5 +21,6 @@ pub mod normal;
 pub mod project;
 pub mod recording;
 pub mod report;
+pub mod sabotage;
 pub mod steer;
 pub mod turns;

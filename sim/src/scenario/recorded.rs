@@ -22,6 +22,9 @@ pub struct Recorded {
     /// Differences that stay, each with its reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Accepted>,
+    /// Differences that should not be there, each with what is known of it: they count as unequal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<Accepted>,
 }
 
 /// One outcome of the races of a scenario.
@@ -62,12 +65,18 @@ pub struct Accepted {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub at_most: u32,
-    /// Why nobody has to correct it.
+    /// Why nobody has to correct it, or what is known of it.
     pub reason: Str,
 }
 
 fn one() -> u32 {
     1
+}
+
+impl Accepted {
+    fn is_of(&self, release: Release) -> bool {
+        ranges::lookup([(self.releases.as_str(), ())], release).is_some()
+    }
 }
 
 impl Recorded {
@@ -77,6 +86,10 @@ impl Recorded {
     }
     /// The accepted differences of a release.
     pub fn accepted(&self, release: Release) -> impl Iterator<Item = &Accepted> {
-        self.accepted.iter().filter(move |a| ranges::lookup([(a.releases.as_str(), ())], release).is_some())
+        self.accepted.iter().filter(move |a| a.is_of(release))
+    }
+    /// The open differences of a release.
+    pub fn open(&self, release: Release) -> impl Iterator<Item = &Accepted> {
+        self.open.iter().filter(move |a| a.is_of(release))
     }
 }

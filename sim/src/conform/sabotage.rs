@@ -1,0 +1,132 @@
+//! Does a comparison see a release's behaviour at all? Every switch of every recorded release is given each of its other values,
+//! and its recordings are compared again: one of them has to fail. Never changes what is compared.
+
+use std::collections::BTreeMap;
+
+use arc_api::Str;
+use controller_core::{Behaviour, Release};
+
+use super::fidelity::Row;
+use super::matching::pairs;
+use super::steer::{normal, run, score};
+
+/// What became of one switch of one release.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sabotage {
+    /// Release.
+    pub release: Release,
+    /// Switch.
+    pub switch: &'static str,
+    /// The release's value.
+    pub has: &'static str,
+    /// The value it was given.
+    pub with: &'static str,
+    /// The first scenario whose recording of the release failed; none: nobody noticed.
+    pub seen_by: Option<Str>,
+    /// Whether any world went another way: if none did, no recording leads there.
+    pub reached: bool,
+}
+
+/// Turns every switch of every release that the rows have, one value at a time, under the schedules that explain most.
+pub fn sabotage(rows: &[Row]) -> Vec<Sabotage> {
+    let mut releases: Vec<Release> = rows.iter().map(|r| r.best.release).collect();
+    releases.sort();
+    releases.dedup();
+    let mut out = Vec::new();
+    // A recording that noticed one switch often notices others of the same controller: it is asked first.
+    let mut good: BTreeMap<&'static str, Str> = BTreeMap::new();
+    for release in releases {
+        let behaviour = Behaviour::of(release);
+        for switch in Behaviour::SWITCHES {
+            let Some(has) = behaviour.get(switch.name) else { continue };
+            for (with, _) in switch.values.iter().filter(|(value, _)| *value != has) {
+                let mut own: Vec<&Row> = rows.iter().filter(|r| r.best.release == release).collect();
+                let first = good.get(switch.name);
+                own.sort_by_key(|r| Some(&r.scenario) != first.map(|s| s.as_str().to_owned()).as_ref());
+                let (mut seen_by, mut reached) = (None, false);
+                for row in own {
+                    match turned(row, switch.name, with) {
+                        Turned::Same => {}
+                        Turned::Unseen => reached = true,
+                        Turned::Seen => {
+                            reached = true;
+                            seen_by = Some(Str::from(row.scenario.as_str()));
+                            good.insert(switch.name, row.scenario.as_str().into());
+                            break;
+                        }
+                    }
+                }
+                out.push(Sabotage { release, switch: switch.name, has, with, seen_by, reached });
+            }
+        }
+    }
+    out
+}
+
+enum Turned {
+    /// The same histories.
+    Same,
+    /// Others, and no more objects differ from the recording.
+    Unseen,
+    /// More objects differ.
+    Seen,
+}
+
+fn turned(row: &Row, switch: &'static str, with: &'static str) -> Turned {
+    let (best, loaded) = (&row.best, &row.loaded);
+    let Some(mut plan) = best.schedule.plan(loaded, best.release) else { return Turned::Same };
+    for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
+        controller.switches.insert(switch.into(), with.into());
+    }
+    let (recorded, _) = normal(&row.recording.events, row.recording.ends_at);
+    let (simulated, _) = run(plan, &best.schedule, &row.recording);
+    let now = score(&pairs(&recorded, &simulated), loaded, best.release);
+    if now.unequal > best.score.unequal {
+        Turned::Seen
+    } else if simulated.of == best.simulated.of {
+        Turned::Same
+    } else {
+        Turned::Unseen
+    }
+}
+
+/// For people: a line per switch with the recordings that notice it, then what nobody notices.
+pub fn report(found: &[Sabotage]) -> String {
+    let mut out = String::new();
+    let mut switches: Vec<&str> = found.iter().map(|s| s.switch).collect();
+    switches.dedup();
+    switches.sort_unstable();
+    switches.dedup();
+    let (mut whole, mut partly, mut nowhere) = (0, 0, 0);
+    for switch in switches {
+        let of: Vec<&Sabotage> = found.iter().filter(|s| s.switch == switch).collect();
+        let mut scenarios: Vec<&str> = of.iter().filter_map(|s| s.seen_by.as_deref()).collect();
+        scenarios.sort_unstable();
+        scenarios.dedup();
+        let missed: Vec<&&Sabotage> = of.iter().filter(|s| s.seen_by.is_none()).collect();
+        match (missed.len(), scenarios.is_empty()) {
+            (0, _) => whole += 1,
+            (_, false) => partly += 1,
+            (_, true) => nowhere += 1,
+        }
+        out.push_str(&format!("{switch:<28} {:>3} of {:>3} noticed", of.len() - missed.len(), of.len()));
+        if !scenarios.is_empty() {
+            out.push_str(&format!(" by {}", scenarios.join(", ")));
+        }
+        out.push('\n');
+        let mut told: BTreeMap<(&str, &str, bool), Vec<String>> = BTreeMap::new();
+        for s in missed {
+            told.entry((s.has, s.with, s.reached)).or_default().push(s.release.to_string());
+        }
+        for ((has, with, reached), releases) in told {
+            let why = if reached { "other histories, but none that differs more" } else { "no recording leads there" };
+            out.push_str(&format!("    {has} -> {with} on {}: {why}\n", releases.join(", ")));
+        }
+    }
+    out.push_str(&format!(
+        "\n{whole} switches are noticed on every release, {partly} on some, {nowhere} on none; {} of {} changes noticed\n",
+        found.iter().filter(|s| s.seen_by.is_some()).count(),
+        found.len()
+    ));
+    out
+}
