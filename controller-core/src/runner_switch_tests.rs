@@ -291,7 +291,7 @@ const SITUATIONS: &[(&str, Situation)] = &[
         let now = w.now;
         w.update::<EphemeralRunnerSet>(SET, |s| s.metadata.deletion_timestamp = Some(now));
         w.add_runner("r", ErPhase::Empty, None);
-        let set = arc_api::OwnerRef::controller(arc_api::Kind::EphemeralRunnerSet, &w.set().metadata);
+        let set = arc_api::OwnerRef::controller(Kind::EphemeralRunnerSet, &w.set().metadata);
         w.update::<EphemeralRunner>("r", |r| r.metadata.owner_references = [set].into());
         w.sync();
         passes(w, "r", 4);
