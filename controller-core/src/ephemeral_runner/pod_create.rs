@@ -111,6 +111,11 @@ impl ErPass {
     pub(super) fn after_pod_created(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_kube() {
             Ok(_) if self.runner().status.rejections > 0 => self.record_acceptance(),
+            // Its pod may come and go between two looks: what it was given is used from now on.
+            Ok(_) if o.settings.behaviour.er_used_jit == UsedJit::Replaced => {
+                let want = ErStatusPatch { phase: Some(ErPhase::Pending), ..ErStatusPatch::default() };
+                self.patch_status(Step::AfterStatusWritten, want)
+            }
             Ok(_) => self.rest(),
             Err(e) => self.pod_refused(o, e),
         }
@@ -199,6 +204,7 @@ impl ErPass {
 
     pub(super) fn record_acceptance(&mut self) -> Decision {
         let want = ErStatusPatch {
+            phase: (self.runner().status.phase == ErPhase::Empty).then_some(ErPhase::Pending),
             reason: Some(Str::default()),
             message: Some(Str::default()),
             rejections: Some(0),

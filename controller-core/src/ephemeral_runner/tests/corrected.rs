@@ -43,6 +43,21 @@ fn a_pod_that_vanished_unseen_takes_its_registration_along() {
 }
 
 #[test]
+fn a_pod_that_nobody_ever_saw_takes_its_registration_along() {
+    let mut w = World::new(Release::Next);
+    bare(&mut w, "r");
+    while w.get::<Pod>("r").is_none() {
+        w.run("r");
+    }
+    let first = w.runner("r").status.runner_id;
+    w.objects.remove(&(Kind::Pod, Key::new(NS, "r")));
+    w.sync();
+    settle(&mut w, "r");
+    assert_eq!((w.pods_made["r"], w.registered.len()), (2, 1));
+    assert_ne!(w.runner("r").status.runner_id, first);
+}
+
+#[test]
 fn a_runner_whose_job_is_known_ends_with_its_pod_even_if_nobody_saw_it_end() {
     for (release, again) in [(Release::V0_14_2, true), (Release::Next, false)] {
         let mut w = up(release);
