@@ -84,6 +84,7 @@ const NOTICED: &[(Release, &str, &str, &str)] = &[
     (Release::Next, "er_rejection", "error", "invalid-init-restart-policy"),
     (Release::Next, "er_used_jit", "reused", "invalid-init-restart-policy/kubernetes-1.34"),
     (Release::Next, "er_stale_object", "believed", "registered-after-its-end"),
+    (Release::Next, "er_going_set", "ignored", "runner-made-for-a-set-that-goes"),
     (Release::Next, "busy_test", "job-request-id", "deleted-pod-brings-its-runner-back"),
     (Release::Next, "ars_version_gate", "exact", "upgrade-finalizer-not-found"),
     (Release::Next, "ars_version_gate", "minor", "upgrade-finalizer-not-found"),
