@@ -7,7 +7,7 @@ use arc_sim::conform::recording::read;
 use arc_sim::conform::steer::Search;
 
 /// Schedules that are tried beyond the one that a scenario names: enough for the races whose outcomes are common.
-const SEARCH: Search = Search { first: 0, schedules: 24 };
+const SEARCH: Search = Search { first: 0, schedules: 24, branches: 0 };
 
 #[test]
 fn the_readme_says_how_well_every_recording_conforms() {
