@@ -69,8 +69,16 @@ fn lane(who: Who, steps: &[Step]) -> impl Iterator<Item = (usize, &Step)> {
 }
 
 fn lane_difference(who: Who, recorded: &[Step], simulated: &[Step]) -> Option<Difference> {
-    let (mut left, mut right) = (lane(who, recorded), lane(who, simulated));
+    let (mut left, mut right) = (lane(who, recorded).peekable(), lane(who, simulated).peekable());
     loop {
+        // A request whose caller was killed meanwhile is logged as carried out, as timed out, or not at all.
+        if let Some((_, s)) = right.peek()
+            && s.unheard
+            && left.peek().is_none_or(|(_, l)| !l.same(s))
+        {
+            right.next();
+            continue;
+        }
         let (l, r) = (left.next(), right.next());
         let how = match (l, r) {
             (None, None) => return None,
@@ -99,21 +107,22 @@ pub fn distance(recorded: &[Step], simulated: &[Step]) -> usize {
         .sum()
 }
 
-/// Edit distance without replacement; a wait that differs costs one, a step two.
+/// Edit distance without replacement; a wait that differs costs one, a step two, one whose answer nobody heard nothing.
 fn edits(left: &[&Step], right: &[&Step]) -> usize {
     let same = left.iter().zip(right).take_while(|(a, b)| a.same(b) && same_pause(a, b)).count();
     let (left, right) = (&left[same..], &right[same..]);
-    if left.is_empty() || right.is_empty() {
-        return 2 * (left.len() + right.len());
+    let cost = |step: &Step| if step.unheard { 0 } else { 2 };
+    let mut row: Vec<usize> = vec![0; right.len() + 1];
+    for (j, b) in right.iter().enumerate() {
+        row[j + 1] = row[j] + cost(b);
     }
-    let mut row: Vec<usize> = (0..=right.len()).map(|n| 2 * n).collect();
     for a in left {
         let mut diagonal = row[0];
-        row[0] += 2;
+        row[0] += cost(a);
         for (j, b) in right.iter().enumerate() {
             let through = if a.same(b) { diagonal + usize::from(!same_pause(a, b)) } else { usize::MAX };
             diagonal = row[j + 1];
-            row[j + 1] = through.min(row[j] + 2).min(diagonal + 2);
+            row[j + 1] = through.min(row[j] + cost(b)).min(diagonal + cost(a));
         }
     }
     row[right.len()]
@@ -127,6 +136,7 @@ mod tests {
     fn step(who: Who, verb: &str, at: u64, waited: u64) -> Step {
         Step {
             at: Time::from_millis(at),
+            since: Time::from_millis(at),
             waited: Duration::from_millis(waited),
             gap: Duration::from_millis(waited),
             line: 0,
@@ -137,6 +147,7 @@ mod tests {
             changed: true,
             fields: Vec::new(),
             last: false,
+            unheard: false,
             turns: 1,
             times: 1,
         }
@@ -162,6 +173,19 @@ mod tests {
         let other = [step(m, "create", 0, 0), step(m, "delete", 1, 0), step(l, "patch", 2, 0)];
         assert_eq!(first_difference(&one, &other), None);
         assert_eq!(distance(&one, &other), 0);
+    }
+
+    #[test]
+    fn what_a_killed_caller_asked_for_may_be_logged_or_not() {
+        let m = Who::Manager;
+        let logged = [step(m, "create", 0, 0), step(m, "patch", 5_000, 5_000), step(m, "delete", 6_000, 0)];
+        let mut unheard = logged.clone();
+        unheard[1].unheard = true;
+        let bare = [logged[0].clone(), logged[2].clone()];
+        assert_eq!(first_difference(&logged, &unheard), None);
+        assert_eq!(first_difference(&bare, &unheard), None);
+        assert_eq!(distance(&bare, &unheard), 0);
+        assert!(first_difference(&logged, &bare).is_some());
     }
 
     #[test]

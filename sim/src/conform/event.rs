@@ -92,6 +92,8 @@ pub struct KubeCall {
     pub body: Value,
     /// Whether the store changed.
     pub changed: bool,
+    /// Whether the caller lived to see the answer.
+    pub heard: bool,
 }
 
 /// A call of the Actions service.

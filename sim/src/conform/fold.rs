@@ -205,17 +205,27 @@ fn repeated_no_op(steps: &mut Vec<Step>) {
 const MOTION: Duration = Duration::from_secs(1);
 
 fn counters_in_motion(steps: &mut Vec<Step>) {
+    counters_within(MOTION, steps);
+}
+
+/// Folds the counters of two sides of which one was a little slower than the other: what is a second here may be more there.
+pub fn counters_at_the_edge(steps: &mut Vec<Step>) {
+    counters_within(MOTION * 3 / 2, steps);
+}
+
+fn counters_within(motion: Duration, steps: &mut Vec<Step>) {
     let mut n = 0;
     while n < steps.len() {
         let next = steps[n + 1..].iter().position(|s| s.who == steps[n].who).map(|m| n + 1 + m);
         if let Some(m) = next
             && is_count(&steps[n])
             && is_count(&steps[m])
-            && steps[m].at.since(steps[n].at) < MOTION
+            && steps[m].since.since(steps[n].at) < motion
         {
             // The members of the earlier patch that the later one leaves out still stand.
             let early = steps.remove(n);
             let late = &mut steps[m - 1];
+            late.since = early.since;
             late.changed |= early.changed;
             for (path, value) in early.fields {
                 if late.field(&path).is_none() {
@@ -258,6 +268,7 @@ mod tests {
         let step = |text: &&str| {
             let mut step = Step {
                 at: Time::ZERO,
+                since: Time::ZERO,
                 waited: Duration::ZERO,
                 gap: Duration::ZERO,
                 line: 0,
@@ -268,6 +279,7 @@ mod tests {
                 changed: !text.contains('!'),
                 fields: Vec::new(),
                 last: false,
+                unheard: false,
                 turns: 1,
                 times: 1,
             };
@@ -278,6 +290,7 @@ mod tests {
                     step.code = word.parse().unwrap_or_default();
                 } else if let Some(at) = word.strip_prefix('@') {
                     step.at = Time::from_millis(at.parse().unwrap_or_default());
+                    step.since = step.at;
                 } else if word == "listener" {
                     step.who = Who::Listener;
                 } else if let Some((path, value)) = word.split_once('=') {
@@ -294,6 +307,7 @@ mod tests {
         let mut folded = steps(before);
         let rule = RULES.iter().find(|r| r.name == rule).unwrap_or_else(|| panic!("no rule {rule}"));
         (rule.apply)(&mut folded);
+        folded.iter_mut().for_each(|s| s.since = s.at);
         assert_eq!(folded, steps(after), "{}", rule.name);
     }
 
@@ -386,6 +400,12 @@ mod tests {
             &[pending, &two],
             &["patch status 200 status.currentReplicas=2 status.pendingEphemeralRunners=1 @400"],
         );
+        // What is a second here may be more on the other side; a motion is measured from its beginning.
+        let mut slow = steps(&[&count(1, 0), &count(2, 1200), &count(3, 2100)]);
+        counters_in_motion(&mut slow);
+        assert_eq!(slow.len(), 2);
+        counters_at_the_edge(&mut slow);
+        assert_eq!(slow.len(), 1);
         // Anything else between them, or a phase, is no counter.
         let parted = [one.as_str(), "patch 200 spec.patchID=1 @100", two.as_str()];
         check("counters-in-motion", &parted, &parted);

@@ -46,6 +46,8 @@ pub struct Id {
 pub struct Step {
     /// When, from the beginning of its own side.
     pub at: Time,
+    /// When the first step was that was folded into it.
+    pub since: Time,
     /// Since the step before it, or since people last did something, whichever is shorter.
     pub waited: Duration,
     /// Since the step before it of the same writer.
@@ -64,6 +66,8 @@ pub struct Step {
     pub changed: bool,
     /// What it said.
     pub fields: Fields,
+    /// Its caller was killed before the answer came: what a log shows of it is chance.
+    pub unheard: bool,
     /// So near the end of the recording that the other side may be cut before it.
     pub last: bool,
     /// Turns of the loop that this step stands for; 1 for a step that stands for itself.
@@ -166,6 +170,7 @@ pub fn histories(events: &[Event]) -> Histories {
         let steps = all.of.entry(id).or_default();
         steps.push(Step {
             at: event.at,
+            since: event.at,
             waited: Duration::ZERO,
             gap: Duration::ZERO,
             line: event.line,
@@ -176,6 +181,7 @@ pub fn histories(events: &[Event]) -> Histories {
             changed,
             fields,
             last: false,
+            unheard: matches!(&event.what, What::Kube(call) if !call.heard),
             turns: 1,
             times: 1,
         });
@@ -206,7 +212,10 @@ pub fn waits(steps: &mut [Step], acted: &[Time]) {
     let mut last: BTreeMap<Who, Time> = BTreeMap::new();
     for step in steps {
         let since = acted.iter().rev().find(|at| **at <= step.at).copied().unwrap_or(Time::ZERO);
-        let before = last.insert(step.who, step.at).unwrap_or(Time::ZERO);
+        let before = last.get(&step.who).copied().unwrap_or(Time::ZERO);
+        if !step.unheard {
+            last.insert(step.who, step.at);
+        }
         step.waited = step.at.since(before.max(since));
         step.gap = step.at.since(before);
     }

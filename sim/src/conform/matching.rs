@@ -103,6 +103,7 @@ impl Pair<'_> {
         let difference = super::compare::first_difference(self.recorded, self.simulated)?;
         let in_turns = |steps: &[Step]| {
             let mut steps = steps.to_vec();
+            super::fold::counters_at_the_edge(&mut steps);
             super::turns::fold_turns(&mut steps);
             steps
         };
@@ -133,6 +134,7 @@ mod tests {
                 reason: Str::default(),
                 body: Value::Null,
                 changed: true,
+                heard: true,
             }),
         };
         histories(&writes.iter().map(call).collect::<Vec<_>>())

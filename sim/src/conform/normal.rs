@@ -16,6 +16,13 @@ pub fn role(name: &str) -> Str {
         rest = rest[at..].split_once('>').map_or("", |(_, after)| after);
     }
     out.push_str(rest);
+    // An object whose CREATE nobody answered keeps the name that the server gave it.
+    if let Some((_, suffix)) = out.rsplit_once("-runner-")
+        && is_generated(suffix)
+    {
+        let at = out.len() - suffix.len();
+        out.replace_range(at.., "*");
+    }
     for end in ["-listener", "-runner-proxy"] {
         if let Some(at) = out.find(end)
             && let Some(dash) = out[..at].rfind('-')
@@ -25,6 +32,11 @@ pub fn role(name: &str) -> Str {
         }
     }
     out.into()
+}
+
+/// What an API server appends to `generateName` (kubernetes-api.md §2.1).
+fn is_generated(part: &str) -> bool {
+    part.len() == 5 && part.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b))
 }
 
 fn is_hash(part: &str) -> bool {
@@ -183,6 +195,8 @@ mod tests {
         assert_eq!(role("demo-754b578d-listener-config"), "demo-#-listener-config");
         assert_eq!(role("demo-listener"), "demo-listener");
         assert_eq!(role("arc-gha-rs-controller"), "arc-gha-rs-controller");
+        assert_eq!(role("demo-<suffix-2>-runner-rnj5t"), "demo-*-runner-*");
+        assert_eq!(role("demo-runner-proxy"), "demo-runner-proxy");
     }
 
     #[test]

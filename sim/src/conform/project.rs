@@ -25,9 +25,15 @@ pub fn events(trace: &Trace) -> Vec<Event> {
     let mut out = Vec::new();
     // A call of the service whose answer never came is none: recordings show it without a status.
     let mut unheard: BTreeSet<trace::EventId> = BTreeSet::new();
+    let mut gone: BTreeSet<Actor> = BTreeSet::new();
     let mut blamed: BTreeMap<trace::EventId, trace::EventId> = BTreeMap::new();
+    // No answer is on its way for less than an instant.
+    let mut ends: BTreeSet<(Actor, arc_api::Time)> = BTreeSet::new();
     for event in trace.events() {
         match &event.what {
+            trace::What::ProcessExit { .. } => {
+                ends.insert((event.actor, event.at));
+            }
             // Between an answer and its loss stands the fault that took it.
             trace::What::Fault { .. } => {
                 blamed.insert(event.id, event.cause);
@@ -43,14 +49,22 @@ pub fn events(trace: &Trace) -> Vec<Event> {
             continue;
         }
         if let trace::What::ProcessStart { role, pod, container } = &event.what {
+            gone.remove(&event.actor);
             names.actors.insert(event.actor, (*role, pod.clone(), container.clone()));
+        }
+        if let trace::What::ProcessExit { .. } = &event.what {
+            gone.insert(event.actor);
         }
         let who = match names.actors.get(&event.actor) {
             Some((Role::Controller, ..)) => Who::Manager,
             Some((Role::Listener, ..)) => Who::Listener,
             _ => Who::Other,
         };
-        if let Some(what) = project(&event.what, event.actor, who, &mut names) {
+        if let Some(mut what) = project(&event.what, event.actor, who, &mut names) {
+            if let What::Kube(call) = &mut what {
+                let dead = gone.contains(&event.actor) || ends.contains(&(event.actor, event.at));
+                call.heard = !dead && !unheard.contains(&event.id);
+            }
             out.push(Event { at: event.at, line: event.id, who, what });
         }
     }
@@ -90,6 +104,7 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
                 reason: refused.as_ref().map_or(Str::default(), |(r, _)| format_smolstr!("{r:?}")),
                 body,
                 changed: if *verb == "delete" { refused.is_none() } else { *changed },
+                heard: true,
             }))
         }
         trace::What::Service { op, request, status, answer, .. } if who != Who::Other => {

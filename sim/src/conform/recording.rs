@@ -244,6 +244,7 @@ fn kube(value: &Value) -> Result<Option<KubeCall>, &'static str> {
         reason: text(value, "reason"),
         body,
         changed,
+        heard: true,
     }))
 }
 

@@ -68,6 +68,7 @@ mod tests {
     fn step(verb: &str, at_ms: u64, waited_ms: u64) -> Step {
         Step {
             at: Time(at_ms * 1000),
+            since: Time(at_ms * 1000),
             gap: Duration::ZERO,
             waited: Duration::from_millis(waited_ms),
             line: 0,
@@ -78,6 +79,7 @@ mod tests {
             changed: true,
             fields: Vec::new(),
             last: false,
+            unheard: false,
             turns: 1,
             times: 1,
         }
