@@ -108,6 +108,10 @@ impl Bounds {
         self.busy = self.busy.saturating_sub(1);
         self.calm_since = now;
     }
+    /// Something that a fault had held up takes effect: only now the world is left alone.
+    pub fn echo(&mut self, now: Time) {
+        self.calm_since = self.calm_since.max(now);
+    }
     /// Since when nothing has disturbed the world; `NEVER` while something does.
     pub fn calm_since(&self) -> Time {
         if self.busy > 0 { Time::NEVER } else { self.calm_since }

@@ -35,7 +35,10 @@ impl World {
             Some(set) => ledger.sets.get(set)?.full_at.max(self.drained_until(set)),
             None => {
                 let sets = self.github.candidates(*job);
-                let full = sets.iter().map(|id| ledger.sets.get(ledger.scale_sets.get(id)?)?.full_at);
+                let full = sets.iter().map(|id| {
+                    let set = ledger.scale_sets.get(id)?;
+                    ledger.sets.get(set)?.full_at.max(self.drained_until(set))
+                });
                 // As soon as one of them had room.
                 full.min().flatten()
             }

@@ -52,6 +52,10 @@ impl World {
         }
         let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
         let request = request.clone();
+        if orphaned {
+            // Its caller gave up long ago and nobody expects it.
+            self.invariants.bounds.echo(self.now);
+        }
         if let Some(refusal) = self.clock_refusal(proc, &request.op) {
             return self.answer(call, proc, refusal);
         }
