@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use controller_core::Release;
 
 use super::{Io, files};
-use crate::conform::{blame, compact, recording, report, steer};
+use crate::conform::{audit, blame, compact, recording, report, steer};
 use crate::exit::Exit;
 
 /// Arguments of `arc-sim conform`.
@@ -13,9 +13,15 @@ use crate::exit::Exit;
 pub(super) struct ConformArgs {
     /// The scenario that was recorded
     scenario: PathBuf,
-    /// Recordings of it, named after their release: `0.9.3.jsonl`
+    /// Recordings of it, named after their release: `0.9.3.jsonl`; or audit logs of a cluster
     #[arg(required = true)]
     recordings: Vec<PathBuf>,
+    /// The release, where the name of the recording does not say it
+    #[arg(long, value_name = "RELEASE")]
+    arc: Option<Release>,
+    /// For an audit log: the calls of the service and the processes, in the form of recordings with RFC 3339 times
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// How many schedules are tried at most for each recording
     #[arg(long, alias = "seeds", value_name = "N", default_value_t = 64)]
     schedules: u64,
@@ -60,8 +66,8 @@ pub(super) fn conform(args: &ConformArgs, io: &mut Io<'_>) -> Exit {
 
 fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &mut Io<'_>) -> Exit {
     let shown = path.display().to_string();
-    let Some(release) = release_of(path) else {
-        io.say(&format!("error: {shown}: no release in the name of this file\n\nhint: recordings are called after their release, as 0.9.3.jsonl\n"));
+    let Some(release) = args.arc.or_else(|| release_of(path)) else {
+        io.say(&format!("error: {shown}: no release in the name of this file\n\nhint: recordings are called after their release, as 0.9.3.jsonl; or say --arc RELEASE\n"));
         return Exit::Rejected;
     };
     let text = match std::fs::read_to_string(path) {
@@ -83,7 +89,21 @@ fn one(args: &ConformArgs, loaded: &crate::scenario::Loaded, path: &Path, io: &m
             }
         };
     }
-    let recording = match recording::read(&shown, &text) {
+    let journal = match &args.journal {
+        None => None,
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Some((path.display().to_string(), text)),
+            Err(error) => {
+                io.say(&format!("error: {}: {error}\n", path.display()));
+                return Exit::Rejected;
+            }
+        },
+    };
+    let read = match audit::is_audit(&text) {
+        true => audit::read(&shown, &text, journal.as_ref().map(|(file, text)| (file.as_str(), text.as_str()))),
+        false => recording::read(&shown, &text),
+    };
+    let recording = match read {
         Ok(recording) => recording,
         Err(rejected) => {
             io.say(&rejected.render(io.style.colour));

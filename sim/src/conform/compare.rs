@@ -146,6 +146,7 @@ mod tests {
             reason: Default::default(),
             changed: true,
             fields: Vec::new(),
+            told: true,
             last: false,
             unheard: false,
             turns: 1,

@@ -88,6 +88,8 @@ pub struct KubeCall {
     pub code: u16,
     /// Reason of a refusal.
     pub reason: Str,
+    /// Whether the body is known: nobody writes down that of a request that was refused before it was read.
+    pub told: bool,
     /// Body as sent.
     pub body: Value,
     /// Whether the store changed.

@@ -278,6 +278,7 @@ mod tests {
                 reason: Default::default(),
                 changed: !text.contains('!'),
                 fields: Vec::new(),
+                told: true,
                 last: false,
                 unheard: false,
                 turns: 1,

@@ -12,7 +12,7 @@ use super::history::Histories;
 use super::matching::pairs;
 use super::project;
 use super::recording::Recording;
-use super::steer::{Score, normal, score};
+use super::steer::{self, Score, normal, score};
 use crate::plan::{Dur, Fork};
 use crate::scenario::Loaded;
 use crate::scenario::recorded::Schedule;
@@ -134,7 +134,8 @@ impl Guide<'_> {
 
     fn go_on(&mut self, mut branch: Branch, until: Time, recorded: &Histories) -> Branch {
         branch.world.run_before(until, &OPTIONS);
-        let events = project::events(branch.world.trace());
+        let mut events = project::events(branch.world.trace());
+        steer::known(&mut events, self.recording);
         let (simulated, _) = normal(&events, until);
         branch.score = score(&pairs(recorded, &simulated), self.loaded, self.release);
         branch
@@ -145,7 +146,7 @@ impl Guide<'_> {
 mod tests {
     use super::*;
     use crate::conform::matching::pairs;
-    use crate::conform::steer::{self, Search};
+    use crate::conform::steer::Search;
 
     const SCENARIO: &str = "name: p\nwhy: x\nrelease: 0.9.3\n\
         github: { mode: acquire_required, poll_hold: 12s }\n\
@@ -160,7 +161,14 @@ mod tests {
         let made = crate::world::run(&plan, &OPTIONS);
         let ends_at = plan.ends_at();
         let events = project::events(&made.trace);
-        Recording { file: "made.jsonl".into(), events, commands: Vec::new(), sources: Vec::new(), ends_at }
+        Recording {
+            file: "made.jsonl".into(),
+            events,
+            commands: Vec::new(),
+            sources: Vec::new(),
+            ends_at,
+            journal: true,
+        }
     }
 
     fn schedule(seed: u64, forks: Vec<Fork>) -> Schedule {

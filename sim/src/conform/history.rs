@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arc_api::{Duration, Kind, Str, Time};
 
-use super::event::{About, Event, What, Who};
+use super::event::{About, Event, KubeCall, What, Who};
 use super::normal::{Fields, fields, role};
 
 /// What a history is about.
@@ -68,6 +68,8 @@ pub struct Step {
     pub fields: Fields,
     /// Its caller was killed before the answer came: what a log shows of it is chance.
     pub unheard: bool,
+    /// Whether that is known.
+    pub told: bool,
     /// So near the end of the recording that the other side may be cut before it.
     pub last: bool,
     /// Turns of the loop that this step stands for; 1 for a step that stands for itself.
@@ -83,7 +85,7 @@ impl Step {
             && self.code == other.code
             && self.reason == other.reason
             && self.changed == other.changed
-            && self.fields == other.fields
+            && (self.fields == other.fields || !self.told || !other.told)
     }
     /// Whether the call was carried out.
     pub fn is_ok(&self) -> bool {
@@ -166,6 +168,7 @@ pub fn histories(events: &[Event]) -> Histories {
                 (process(pod, container), "exit".into(), *code, Str::default(), true, fields)
             }
         };
+        let told = !matches!(&event.what, What::Kube(KubeCall { told: false, .. }));
         let who = if matches!(id.subject, Subject::Process) { Who::Other } else { event.who };
         let steps = all.of.entry(id).or_default();
         steps.push(Step {
@@ -180,6 +183,7 @@ pub fn histories(events: &[Event]) -> Histories {
             reason,
             changed,
             fields,
+            told,
             last: false,
             unheard: matches!(&event.what, What::Kube(call) if !call.heard),
             turns: 1,

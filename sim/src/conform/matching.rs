@@ -132,6 +132,7 @@ mod tests {
                 key: Key::new("n", *name),
                 code: 200,
                 reason: Str::default(),
+                told: true,
                 body: Value::Null,
                 changed: true,
                 heard: true,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arc_api::kube::KubeRequest;
 use arc_api::service::Op;
-use arc_api::{Kind, Object, Str, format_smolstr};
+use arc_api::{Kind, Str, format_smolstr};
 use fake_github::event::ServiceEvent;
 use serde_json::Value;
 
 use super::event::{About, Event, KubeCall, ServiceCall, What, Who};
+use super::names::Suffixes;
 use crate::plan::Role;
 use crate::trace::{self, Actor, Trace};
 
@@ -16,7 +17,7 @@ use crate::trace::{self, Actor, Trace};
 #[derive(Default)]
 struct Names {
     actors: BTreeMap<Actor, (Role, Str, Str)>,
-    suffixes: BTreeMap<Str, u32>,
+    suffixes: Suffixes,
 }
 
 /// The events of a run whose trace was kept.
@@ -75,7 +76,9 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
     match what {
         trace::What::Kube { verb, kind: Some(kind), key, sub, request, refused, changed } => {
             if let (KubeRequest::Create(object), None) = (&**request, refused) {
-                names.learn(object, &key.name);
+                if let Some(base) = &object.meta().generate_name {
+                    names.suffixes.learn(base, &key.name);
+                }
             }
             if who == Who::Other {
                 let person = names.actors.get(&actor).is_some_and(|(_, pod, _)| pod.is_empty());
@@ -89,7 +92,7 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
             if *kind == Kind::Secret {
                 open_secret(&mut body);
             }
-            names.rename_all(&mut body);
+            names.suffixes.rename_all(&mut body);
             let code = match (refused, *verb) {
                 (Some((reason, _)), _) => reason.code(),
                 (None, "create") => 201,
@@ -99,8 +102,9 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
                 verb: (*verb).into(),
                 kind: *kind,
                 sub: sub.unwrap_or_default().into(),
-                key: arc_api::meta::Key::new(key.namespace.clone(), names.rename(&key.name)),
+                key: arc_api::meta::Key::new(key.namespace.clone(), names.suffixes.rename(&key.name)),
                 code,
+                told: true,
                 reason: refused.as_ref().map_or(Str::default(), |(r, _)| format_smolstr!("{r:?}")),
                 body,
                 changed: if *verb == "delete" { refused.is_none() } else { *changed },
@@ -118,7 +122,7 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
         }
         trace::What::ServiceEvent(event) => match &**event {
             ServiceEvent::RunnerRegistered { runner, name, .. } => {
-                Some(What::Registered { id: runner.0, name: names.rename(name) })
+                Some(What::Registered { id: runner.0, name: names.suffixes.rename(name) })
             }
             ServiceEvent::ScaleSetCreated { scale_set, name } => {
                 Some(What::ScaleSet { id: scale_set.0, name: name.clone() })
@@ -126,11 +130,11 @@ fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Opt
             _ => None,
         },
         trace::What::ProcessStart { pod, container, .. } if !pod.is_empty() => {
-            Some(What::Start { pod: names.rename(pod), container: container.clone() })
+            Some(What::Start { pod: names.suffixes.rename(pod), container: container.clone() })
         }
         trace::What::ProcessExit { code, .. } => {
             let (_, pod, container) = names.actors.get(&actor).filter(|(_, pod, _)| !pod.is_empty())?;
-            Some(What::Exit { pod: names.rename(pod), container: container.clone(), code: i64::from(*code) })
+            Some(What::Exit { pod: names.suffixes.rename(pod), container: container.clone(), code: i64::from(*code) })
         }
         trace::What::Operator { did, .. } => did.strip_prefix("phase:").map(|p| What::Phase(p.trim().into())),
         _ => None,
@@ -155,7 +159,9 @@ fn about(op: &Op, names: &Names) -> (About, Str) {
             let ids = requests.as_ref().map_or_else(|| "null".into(), |ids| ids.len().to_string());
             (About::SetId(id.0), format_smolstr!("{ids} offers"))
         }
-        Op::GenerateJitConfig { name, .. } | Op::GetRunnerByName(name) => (About::Runner(names.rename(name)), none()),
+        Op::GenerateJitConfig { name, .. } | Op::GetRunnerByName(name) => {
+            (About::Runner(names.suffixes.rename(name)), none())
+        }
         Op::GetRunner(id) | Op::RemoveRunner(id) => (About::RunnerId(id.0), none()),
         Op::GetRunnerGroup { name } => (About::Nothing, name.clone()),
         Op::GetScaleSetById(id)
@@ -176,7 +182,7 @@ fn about(op: &Op, names: &Names) -> (About, Str) {
 }
 
 /// Recordings show the data of secrets as text, and JSON in it opened.
-fn open_secret(body: &mut Value) {
+pub(super) fn open_secret(body: &mut Value) {
     let Some(Value::Object(data)) = body.get_mut("data") else { return };
     for (key, value) in data.iter_mut() {
         let Some(text) = value.as_str().and_then(|text| arc_api::wire::decode(text).ok()) else { continue };
@@ -185,48 +191,5 @@ fn open_secret(body: &mut Value) {
             "config.json" => serde_json::from_str(&text).unwrap_or(Value::String(text)),
             _ => Value::String(text),
         };
-    }
-}
-
-impl Names {
-    /// Remembers a suffix that the server chose, so that it is written as recordings write it.
-    fn learn(&mut self, object: &Object, name: &str) {
-        let Some(base) = object.meta().generate_name.as_ref() else { return };
-        if let Some(suffix) = name.strip_prefix(base.as_str()).filter(|s| !s.is_empty()) {
-            let next = self.suffixes.len() as u32 + 1;
-            self.suffixes.entry(suffix.into()).or_insert(next);
-        }
-    }
-
-    /// A name with its generated parts numbered.
-    fn rename(&self, text: &str) -> Str {
-        let is_word = |c: char| c.is_ascii_alphanumeric();
-        if !text.split(|c| !is_word(c)).any(|part| self.suffixes.contains_key(part)) {
-            return text.into();
-        }
-        // Names stand in messages as well, between quotes.
-        let mut out = String::with_capacity(text.len() + 8);
-        for piece in text.split_inclusive(|c| !is_word(c)) {
-            let part = piece.trim_end_matches(|c| !is_word(c));
-            match self.suffixes.get(part) {
-                Some(n) => out.push_str(&format!("<suffix-{n}>{}", &piece[part.len()..])),
-                None => out.push_str(piece),
-            }
-        }
-        out.into()
-    }
-
-    fn rename_all(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => {
-                let renamed = self.rename(text);
-                if renamed != *text {
-                    *text = renamed.into();
-                }
-            }
-            Value::Array(list) => list.iter_mut().for_each(|v| self.rename_all(v)),
-            Value::Object(map) => map.values_mut().for_each(|v| self.rename_all(v)),
-            _ => {}
-        }
     }
 }

@@ -24,6 +24,8 @@ pub struct Recording {
     pub sources: Vec<Source>,
     /// When it ends.
     pub ends_at: Time,
+    /// Whether calls of the service and processes were written down, too.
+    pub journal: bool,
 }
 
 /// A line that says something.
@@ -87,7 +89,7 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
         problems.push(Problem::new(0..0, "no line of a recording in this file").hint(WHAT));
     }
     if problems.is_empty() {
-        Ok(Recording { file: file.to_owned(), events, commands, sources, ends_at })
+        Ok(Recording { file: file.to_owned(), events, commands, sources, ends_at, journal: true })
     } else {
         Err(Rejected::new(file, text, problems))
     }
@@ -242,6 +244,7 @@ fn kube(value: &Value) -> Result<Option<KubeCall>, &'static str> {
         key: Key::new(text(value, "ns"), text(value, "name")),
         code: code as u16,
         reason: text(value, "reason"),
+        told: value["verb"] == "delete" || value.get("request").is_some(),
         body,
         changed,
         heard: true,

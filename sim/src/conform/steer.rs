@@ -5,6 +5,7 @@ use controller_core::Release;
 
 use super::compare::How;
 use super::cut::cut;
+use super::event::{Event, What};
 use super::fold::{RULES, fold};
 use super::history::{Histories, histories, waits};
 use super::matching::{Pair, pairs};
@@ -110,7 +111,7 @@ impl Score {
 const END: Duration = Duration::from_millis(800);
 
 /// The histories of events until the end of a recording, folded.
-pub fn normal(events: &[super::event::Event], ends_at: Time) -> (Histories, [u32; RULES.len()]) {
+pub fn normal(events: &[Event], ends_at: Time) -> (Histories, [u32; RULES.len()]) {
     let mut all = histories(events);
     let mut removed = [0; RULES.len()];
     let acted = std::mem::take(&mut all.acted);
@@ -133,7 +134,15 @@ pub fn run(mut plan: Plan, schedule: &Schedule, recording: &Recording) -> (Histo
     let made = world::run(&plan, &RunOptions { trace: true, stop_at_violation: false });
     let mut events = project::events(&made.trace);
     cut(&mut events, &recording.events);
+    known(&mut events, recording);
     normal(&events, ends_at)
+}
+
+/// Leaves out of a simulation's events what the recording has no eyes for.
+pub fn known(events: &mut Vec<Event>, recording: &Recording) {
+    if !recording.journal {
+        events.retain(|e| !matches!(e.what, What::Service(_) | What::Start { .. } | What::Exit { .. }));
+    }
 }
 
 /// How well one side explains the other.

@@ -78,6 +78,7 @@ mod tests {
             reason: "".into(),
             changed: true,
             fields: Vec::new(),
+            told: true,
             last: false,
             unheard: false,
             turns: 1,
