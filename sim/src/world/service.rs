@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arc_api::Str;
 use arc_api::service::{Op, ServiceOk, ServiceRequest};
+use arc_api::{Duration, Str};
 use controller_core::call::{CallError, Reply};
 use fake_github::Outcome;
 use fake_github::ServiceEvent;
@@ -41,6 +41,7 @@ impl World {
         let Some(flight) = self.calls.get_mut(call) else { return };
         self.cause = flight.cause;
         let (proc, orphaned) = (flight.proc, flight.orphaned);
+        let late = self.now.since(flight.sent) >= Duration::from_secs(1);
         match self.verdict(call, Point::OnArrival) {
             Verdict::Answer(reply) => return self.answer(call, proc, *reply),
             Verdict::Delay(d) => {
@@ -52,8 +53,8 @@ impl World {
         }
         let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
         let request = request.clone();
-        if orphaned {
-            // Its caller gave up long ago and nobody expects it.
+        if orphaned && late {
+            // A fault held it up; its caller gave up long ago and nobody expects it.
             self.invariants.bounds.echo(self.now);
         }
         if let Some(refusal) = self.clock_refusal(proc, &request.op) {
