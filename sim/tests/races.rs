@@ -73,18 +73,18 @@ fn bypassed(report: &RunReport) -> bool {
         let What::Kube { kind: Some(kind), key, request, refused: None, changed: true, .. } = &event.what else {
             continue;
         };
-        match (kind, &**request) {
-            (Kind::EphemeralRunner, KubeRequest::Patch { patch, .. }) => {
-                if patch.to_json()["status"]["failures"].as_object().is_some_and(|f| !f.is_empty()) {
-                    failed.insert(key.clone(), event.at);
-                }
+        let failures = match &**request {
+            KubeRequest::Patch { patch, .. } if *kind == Kind::EphemeralRunner => {
+                patch.to_json()["status"]["failures"].clone()
             }
-            (Kind::Pod, KubeRequest::Create(_)) => {
-                if failed.remove(key).is_some_and(|at| event.at.since(at) < arc_api::Duration::from_secs(3)) {
-                    return true;
-                }
-            }
-            _ => {}
+            _ => serde_json::Value::Null,
+        };
+        if failures.as_object().is_some_and(|f| !f.is_empty()) {
+            failed.insert(key.clone(), event.at);
+        }
+        let made = matches!(&**request, KubeRequest::Create(_)) && *kind == Kind::Pod;
+        if made && failed.remove(key).is_some_and(|at| event.at.since(at) < arc_api::Duration::from_secs(3)) {
+            return true;
         }
     }
     false

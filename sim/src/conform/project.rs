@@ -75,10 +75,10 @@ pub fn events(trace: &Trace) -> Vec<Event> {
 fn project(what: &trace::What, actor: Actor, who: Who, names: &mut Names) -> Option<What> {
     match what {
         trace::What::Kube { verb, kind: Some(kind), key, sub, request, refused, changed } => {
-            if let (KubeRequest::Create(object), None) = (&**request, refused) {
-                if let Some(base) = &object.meta().generate_name {
-                    names.suffixes.learn(base, &key.name);
-                }
+            if let (KubeRequest::Create(object), None) = (&**request, refused)
+                && let Some(base) = &object.meta().generate_name
+            {
+                names.suffixes.learn(base, &key.name);
             }
             if who == Who::Other {
                 let person = names.actors.get(&actor).is_some_and(|(_, pod, _)| pod.is_empty());
