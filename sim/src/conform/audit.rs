@@ -11,6 +11,7 @@ use arc_api::{Duration, Kind, Str, Time};
 use serde_json::Value;
 
 use super::event::{Event, KubeCall, What, Who};
+use super::lines::{self, Refusal};
 use super::names::Suffixes;
 use super::project::open_secret;
 use super::recording::{self, Recording};
@@ -31,22 +32,7 @@ pub fn is_audit(text: &str) -> bool {
 /// The first lines that cannot be read, with their places.
 pub fn read(file: &str, text: &str, journal: Option<(&str, &str)>) -> Result<Recording, Rejected> {
     let mut reader = Reader::default();
-    let (mut offset, mut problems) = (0, Vec::new());
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let at = offset;
-        offset += line.len();
-        let body = line.trim_end();
-        if body.is_empty() {
-            continue;
-        }
-        if let Err((column, said, hint)) = reader.line(body, number as u32 + 1) {
-            let from = at + column.min(body.len().saturating_sub(1));
-            problems.push(Problem::new(from..at + body.len(), said).hint(hint));
-            if problems.len() == 10 {
-                break;
-            }
-        }
-    }
+    let mut problems = lines::each(text, |body, line| reader.line(body, line));
     if problems.is_empty() && reader.events.is_empty() {
         problems.push(
             Problem::new(0..0, "no call of manager, listener or people in this audit log")
@@ -83,8 +69,6 @@ pub fn read(file: &str, text: &str, journal: Option<(&str, &str)>) -> Result<Rec
 fn since(begin: i64, t: i64) -> Time {
     Time::ZERO.after(Duration::from_micros((t - begin).max(0) as u64))
 }
-
-type Refusal = (usize, String, &'static str);
 
 /// The lines of a journal: those of a recording, with absolute times.
 fn journal_events(file: &str, text: &str, names: &Suffixes) -> Result<Vec<(i64, Event)>, Rejected> {
@@ -136,11 +120,7 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, text: &str, line: u32) -> Result<(), Refusal> {
-        let value: Value = serde_json::from_str(text).map_err(|e| {
-            let said = e.to_string();
-            let said = said.split(" at line ").next().unwrap_or_default().to_owned();
-            (e.column().saturating_sub(1), format!("not JSON: {said}"), "is the file cut off?")
-        })?;
+        let value = lines::json(text)?;
         let version = value["apiVersion"].as_str().unwrap_or_default();
         if value["kind"] != "Event" || version != "audit.k8s.io/v1" {
             let kind = value["kind"].as_str().unwrap_or("no kind");

@@ -9,6 +9,7 @@ use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 use serde_json::Value;
 
 use super::event::{About, Event, KubeCall, ServiceCall, What, Who};
+use super::lines::{self, Refusal};
 use crate::scenario::{Problem, Rejected};
 
 /// A recording as events.
@@ -43,22 +44,15 @@ pub struct Source {
 /// The first lines that cannot be read, with their places.
 pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
     let (mut events, mut sources) = (Vec::new(), Vec::new());
-    let mut problems = Vec::new();
-    let (mut offset, mut ends_at) = (0, Time::ZERO);
+    let mut ends_at = Time::ZERO;
     let (mut commands, mut begun): (Vec<Time>, Vec<Str>) = (Vec::new(), Vec::new());
     let mut polled = About::Nothing;
     let mut compact: BTreeMap<u32, usize> = BTreeMap::new();
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let at = offset;
-        offset += line.len();
-        let body = line.trim_end();
-        if body.is_empty() {
-            continue;
-        }
-        match read_line(body, number as u32 + 1, &compact, &sources) {
-            Ok(read @ (Read::Event(..) | Read::Helm(..))) => {
+    let mut problems = lines::each(text, |body, number| {
+        match read_line(body, number, &compact, &sources)? {
+            read @ (Read::Event(..) | Read::Helm(..)) => {
                 let helm = matches!(read, Read::Helm(..));
-                let (Read::Event(mut event, value) | Read::Helm(mut event, value)) = read else { continue };
+                let (Read::Event(mut event, value) | Read::Helm(mut event, value)) = read else { return Ok(()) };
                 acknowledges(&mut event, &mut polled);
                 ends_at = event.at;
                 if helm && has_begun(&mut begun, value["name"].as_str().unwrap_or_default()) {
@@ -70,21 +64,15 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
                 sources.push(Source { value, event: Some(events.len()) });
                 events.push(event);
             }
-            Ok(Read::Skip(time)) => ends_at = time,
-            Ok(Read::Command(time, value)) => {
+            Read::Skip(time) => ends_at = time,
+            Read::Command(time, value) => {
                 ends_at = time;
                 begun.push(value["argv"][2].as_str().unwrap_or_default().into());
                 sources.push(Source { value, event: None });
             }
-            Err((column, said, hint)) => {
-                let from = at + column.min(body.len().saturating_sub(1));
-                problems.push(Problem::new(from..at + body.len(), said).hint(hint));
-                if problems.len() == 10 {
-                    break;
-                }
-            }
         }
-    }
+        Ok(())
+    });
     if problems.is_empty() && events.is_empty() {
         problems.push(Problem::new(0..0, "no line of a recording in this file").hint(WHAT));
     }
@@ -107,11 +95,8 @@ enum Read {
     Skip(Time),
 }
 
-type Refusal = (usize, String, &'static str);
-
 fn read_line(text: &str, line: u32, compact: &BTreeMap<u32, usize>, sources: &[Source]) -> Result<Read, Refusal> {
-    let mut value: Value = serde_json::from_str(text)
-        .map_err(|e| (e.column().saturating_sub(1), format!("not JSON: {}", plain(&e)), "is the file cut off?"))?;
+    let mut value = lines::json(text)?;
     if let Some(like) = value["like"].as_u64() {
         let said = || (0, format!("like line {like}, which is none before this"), WHAT);
         let base = compact.get(&(like as u32)).and_then(|n| sources.get(*n)).ok_or_else(said)?;
@@ -209,11 +194,6 @@ pub fn is_acted(value: &Value) -> bool {
 /// Whether Helm only prepares: definitions and namespaces come before what a chart is about.
 pub fn prepares(resource: &Value) -> bool {
     matches!(resource.as_str(), Some("customresourcedefinitions" | "namespaces"))
-}
-
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 fn text(value: &Value, key: &str) -> Str {
