@@ -134,24 +134,8 @@ mod tests {
     use arc_api::Time;
 
     fn step(who: Who, verb: &str, at: u64, waited: u64) -> Step {
-        Step {
-            at: Time::from_millis(at),
-            since: Time::from_millis(at),
-            waited: Duration::from_millis(waited),
-            gap: Duration::from_millis(waited),
-            line: 0,
-            who,
-            verb: verb.into(),
-            code: 200,
-            reason: Default::default(),
-            changed: true,
-            fields: Vec::new(),
-            told: true,
-            last: false,
-            unheard: false,
-            turns: 1,
-            times: 1,
-        }
+        let waited = Duration::from_millis(waited);
+        Step { waited, gap: waited, code: 200, ..Step::new(who, verb.into(), Time::from_millis(at)) }
     }
 
     #[test]

@@ -266,24 +266,8 @@ mod tests {
     /// `patch 200 spec.replicas=3 @1500`: verb, code, fields, milliseconds; `!` marks a write without effect.
     fn steps(texts: &[&str]) -> Vec<Step> {
         let step = |text: &&str| {
-            let mut step = Step {
-                at: Time::ZERO,
-                since: Time::ZERO,
-                waited: Duration::ZERO,
-                gap: Duration::ZERO,
-                line: 0,
-                who: Who::Manager,
-                verb: Default::default(),
-                code: 0,
-                reason: Default::default(),
-                changed: !text.contains('!'),
-                fields: Vec::new(),
-                told: true,
-                last: false,
-                unheard: false,
-                turns: 1,
-                times: 1,
-            };
+            let mut step =
+                Step { changed: !text.contains('!'), ..Step::new(Who::Manager, Default::default(), Time::ZERO) };
             let (verb, rest) = text.split_at(text.find(" 4").or(text.find(" 2")).unwrap_or(text.len()));
             step.verb = verb.trim().into();
             for (n, word) in rest.split_whitespace().enumerate() {

@@ -79,6 +79,27 @@ pub struct Step {
 }
 
 impl Step {
+    /// A step that says nothing yet but who did what, and when; it stands for itself.
+    pub fn new(who: Who, verb: Str, at: Time) -> Step {
+        Step {
+            at,
+            since: at,
+            waited: Duration::ZERO,
+            gap: Duration::ZERO,
+            line: 0,
+            who,
+            verb,
+            code: 0,
+            reason: Str::default(),
+            changed: true,
+            fields: Fields::new(),
+            told: true,
+            last: false,
+            unheard: false,
+            turns: 1,
+            times: 1,
+        }
+    }
     /// Whether two steps say the same. Times are looked at by themselves.
     pub fn same(&self, other: &Step) -> bool {
         self.verb == other.verb
@@ -172,22 +193,14 @@ pub fn histories(events: &[Event]) -> Histories {
         let who = if matches!(id.subject, Subject::Process) { Who::Other } else { event.who };
         let steps = all.of.entry(id).or_default();
         steps.push(Step {
-            at: event.at,
-            since: event.at,
-            waited: Duration::ZERO,
-            gap: Duration::ZERO,
             line: event.line,
-            who,
-            verb,
             code,
             reason,
             changed,
             fields,
             told,
-            last: false,
             unheard: matches!(&event.what, What::Kube(call) if !call.heard),
-            turns: 1,
-            times: 1,
+            ..Step::new(who, verb, event.at)
         });
     }
     all

@@ -66,24 +66,7 @@ mod tests {
     use arc_api::Time;
 
     fn step(verb: &str, at_ms: u64, waited_ms: u64) -> Step {
-        Step {
-            at: Time(at_ms * 1000),
-            since: Time(at_ms * 1000),
-            gap: Duration::ZERO,
-            waited: Duration::from_millis(waited_ms),
-            line: 0,
-            who: Who::Other,
-            verb: verb.into(),
-            code: 0,
-            reason: "".into(),
-            changed: true,
-            fields: Vec::new(),
-            told: true,
-            last: false,
-            unheard: false,
-            turns: 1,
-            times: 1,
-        }
+        Step { waited: Duration::from_millis(waited_ms), ..Step::new(Who::Other, verb.into(), Time(at_ms * 1000)) }
     }
 
     #[test]
