@@ -5,7 +5,7 @@ use controller_core::Behaviour;
 
 use super::matching::pairs;
 use super::recording::Recording;
-use super::steer::{Best, Score, normal, run, score};
+use super::steer::{Best, Score, run, score};
 use crate::scenario::Loaded;
 
 /// A switch that touches a difference.
@@ -24,7 +24,6 @@ pub struct Touch {
 /// Tries every other value of every switch, one at a time; what explains most comes first.
 pub fn switches(loaded: &Loaded, recording: &Recording, best: &Best) -> Vec<Touch> {
     let behaviour = Behaviour::of(best.release);
-    let (recorded, _) = normal(&recording.events, recording.ends_at);
     let mut found = Vec::new();
     for switch in Behaviour::SWITCHES {
         let Some(has) = behaviour.get(switch.name) else { continue };
@@ -34,7 +33,7 @@ pub fn switches(loaded: &Loaded, recording: &Recording, best: &Best) -> Vec<Touc
                 controller.switches.insert(switch.name.into(), (*with).into());
             }
             let (simulated, _) = run(plan, &best.schedule, recording);
-            let score = score(&pairs(&recorded, &simulated), loaded, best.release);
+            let score = score(&pairs(&best.recorded, &simulated), loaded, best.release);
             if (score.unequal, score.distance) < (best.score.unequal, best.score.distance) {
                 found.push(Touch { switch: switch.name, has, with, score });
             }

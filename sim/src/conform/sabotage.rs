@@ -8,7 +8,7 @@ use controller_core::{Behaviour, Release};
 
 use super::fidelity::Row;
 use super::matching::pairs;
-use super::steer::{normal, run, score};
+use super::steer::{run, score};
 
 /// What became of one switch of one release.
 #[derive(Clone, PartialEq, Debug)]
@@ -78,9 +78,8 @@ fn turned(row: &Row, switch: &'static str, with: &'static str) -> Turned {
     for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
         controller.switches.insert(switch.into(), with.into());
     }
-    let (recorded, _) = normal(&row.recording.events, row.recording.ends_at);
     let (simulated, _) = run(plan, &best.schedule, &row.recording);
-    let now = score(&pairs(&recorded, &simulated), loaded, best.release);
+    let now = score(&pairs(&best.recorded, &simulated), loaded, best.release);
     if now.unequal > best.score.unequal {
         Turned::Seen
     } else if simulated.of == best.simulated.of {

@@ -1,5 +1,7 @@
 //! Looks for the schedule of the simulator that explains a recording best. Deterministic; never changes a world's rules.
 
+use std::sync::Arc;
+
 use arc_api::{Duration, Time};
 use controller_core::Release;
 
@@ -72,7 +74,7 @@ pub struct Best {
     /// Release of both sides.
     pub release: Release,
     /// The recording's histories.
-    pub recorded: Histories,
+    pub recorded: Arc<Histories>,
     /// The simulation's.
     pub simulated: Histories,
     /// The schedule that explained most.
@@ -171,7 +173,8 @@ const ROOTS: usize = 3;
 /// Tries schedules until one explains everything that is not accepted, or the search is over. The scenario's own comes first. What
 /// is left then is steered, from the schedules that explained most.
 pub fn search(loaded: &Loaded, release: Release, recording: &Recording, search: Search) -> Option<Best> {
-    let recorded = normal(&recording.events, recording.ends_at);
+    let (recorded, folded) = normal(&recording.events, recording.ends_at);
+    let recorded = (Arc::new(recorded), folded);
     let named = loaded.scenario.recorded.as_ref().and_then(|r| r.schedule(release));
     let mut best: Option<Best> = None;
     let mut roots: Vec<(Score, Schedule)> = Vec::new();
@@ -219,7 +222,7 @@ fn better(best: Option<Best>, other: Best) -> Option<Best> {
     }
 }
 
-type Normal = (Histories, [u32; RULES.len()]);
+type Normal = (Arc<Histories>, [u32; RULES.len()]);
 
 fn attempt(
     loaded: &Loaded,
