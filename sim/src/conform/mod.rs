@@ -1,10 +1,12 @@
 //! Holds the simulator against recordings of the real ARC: the same scenario at the recording's release, object by object.
 //!
-//! Both sides become [`event`]s ([`lines`] finds their places, [`recording`] reads a file, [`audit`] a cluster's own log, [`project`] a kept trace), events become histories per object
-//! ([`history`], with names and bodies in the one form of [`normal`]), [`fold`] removes what no two runs of one program have in
-//! common, [`matching`] pairs the objects, [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people
-//! act when they acted in the recording, [`steer`] looks for the schedule that explains most and [`guide`] forks the world on the way, [`fidelity`] counts over all
-//! recordings, [`blame`] finds switches that touch a difference, [`sabotage`] those that no recording notices, [`compact`] makes test data of one. Never changes what a world does.
+//! Both sides become [`event`]s: [`recording`] reads a file and [`audit`] a cluster's own log, both by [`lines`], [`project`] a kept
+//! trace, whose generated [`names`] are written alike. Events become histories per object ([`history`], with names and bodies in
+//! the one form of [`normal`]), [`fold`] removes what no two runs of one program have in common, [`matching`] pairs the objects,
+//! [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people act when they acted in the recording,
+//! [`steer`] looks for the schedule that explains most and [`guide`] forks the world on the way, [`fidelity`] counts over all
+//! recordings, [`blame`] finds switches that touch a difference, [`sabotage`] those that no recording notices, [`compact`] makes
+//! test data of one. Never changes what a world does.
 
 pub mod audit;
 pub mod blame;
