@@ -10,7 +10,7 @@
 //!
 //! Reading order: [`release`], [`behaviour`] (what differs between releases) → [`call`], [`caches`], [`reconcile`] (the
 //! contract) → the reconcilers → [`client`] → [`scaler`], [`demand`], [`listener`] → [`workqueue`], [`throttle`] (what a manager
-//! process is made of besides).
+//! process is made of besides) → [`own`] (machines of somebody else's making in the places of these).
 
 pub mod autoscaling_listener;
 pub mod autoscaling_runner_set;
@@ -28,6 +28,7 @@ pub mod labels;
 pub mod listener;
 pub mod listener_config;
 pub mod names;
+pub mod own;
 pub mod reconcile;
 pub mod release;
 pub mod scaler;

@@ -10,6 +10,7 @@ pub mod invariant;
 pub mod metrics;
 pub mod network;
 pub mod outcome;
+pub mod own;
 pub mod plan;
 pub mod process;
 pub mod rand;

@@ -28,11 +28,16 @@ use controller_core::workqueue::WorkQueue;
 use self::slow::Slow;
 use super::lease::{Election, ElectionOutput};
 use super::{Input, Output};
+use crate::own::{Controller, OwnMachines};
 use crate::world::Tag;
 
 /// The four controllers, in the order of their slots.
-const CONTROLLERS: [Kind; 4] =
-    [Kind::AutoscalingRunnerSet, Kind::AutoscalingListener, Kind::EphemeralRunnerSet, Kind::EphemeralRunner];
+const CONTROLLERS: [Kind; 4] = [
+    Controller::AutoscalingRunnerSet.kind(),
+    Controller::AutoscalingListener.kind(),
+    Controller::EphemeralRunnerSet.kind(),
+    Controller::EphemeralRunner.kind(),
+];
 
 /// Reflector back-off: 0.8 s doubling to 30 s (kubernetes-api.md §9.1 item 5).
 const REFLECTOR_BASE: Duration = Duration::from_millis(800);
@@ -55,6 +60,8 @@ pub struct ManagerConfig {
     pub election: Option<Str>,
     /// From process start to the first request.
     pub boot: Duration,
+    /// Reconcilers that stand in the places of ARC's.
+    pub own: Arc<OwnMachines>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,10 +80,14 @@ enum AnyPass {
     Al(AlPass),
     Ers(ErsPass),
     Er(ErPass),
+    Own(Box<dyn controller_core::own::DynPass>),
 }
 
 impl AnyPass {
-    fn new(slot: usize, key: Key) -> AnyPass {
+    fn new(slot: usize, key: Key, config: &ManagerConfig) -> AnyPass {
+        if let Some(own) = config.own.reconciler(slot) {
+            return AnyPass::Own(own.begin(key, &config.settings));
+        }
         match slot {
             0 => AnyPass::Ars(ArsPass::new(key)),
             1 => AnyPass::Al(AlPass::new(key)),
@@ -90,6 +101,7 @@ impl AnyPass {
             AnyPass::Al(p) => p.step(observed),
             AnyPass::Ers(p) => p.step(observed),
             AnyPass::Er(p) => p.step(observed),
+            AnyPass::Own(p) => p.step(observed),
         }
     }
     fn at(&self) -> &'static str {
@@ -98,6 +110,7 @@ impl AnyPass {
             AnyPass::Al(p) => p.at(),
             AnyPass::Ers(p) => p.at(),
             AnyPass::Er(p) => p.at(),
+            AnyPass::Own(p) => p.at(),
         }
     }
 }
@@ -412,7 +425,7 @@ impl Manager {
                     self.shuffle(slot, now);
                     let Some(key) = self.queues[slot].get(now) else { break };
                     self.reconciles += 1;
-                    self.workers[w].job = Some((key.clone(), AnyPass::new(slot, key)));
+                    self.workers[w].job = Some((key.clone(), AnyPass::new(slot, key, &self.config)));
                     self.step(w, None, now, out);
                 }
             }

@@ -1,9 +1,11 @@
 //! Runs a plan in the world and tells what came of it in the words of reports. Never judges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{EventLine, RunOptions, RunReport, Violation};
 use crate::outcome::{self, Ending};
+use crate::own::OwnMachines;
 use crate::plan::{Action, Plan};
 use crate::scenario::vocabulary::METRICS;
 use crate::trace::{Trace, TraceEvent, What};
@@ -14,7 +16,12 @@ const CAUSES_MAX: usize = 20;
 
 /// Runs a plan. Events are told only if the trace is asked for; without it a run is several times as fast.
 pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
-    let made = world::run(plan, &world::RunOptions { trace: options.trace, stop_at_violation: false });
+    run_with(plan, &Arc::default(), options)
+}
+
+/// Runs a plan in a world in which some machines are somebody else's.
+pub fn run_with(plan: &Plan, own: &Arc<OwnMachines>, options: &RunOptions) -> RunReport {
+    let made = world::run_with(plan, own, &world::RunOptions { trace: options.trace, stop_at_violation: false });
     tell(plan, options, &made)
 }
 

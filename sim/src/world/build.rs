@@ -19,6 +19,7 @@ use crate::fault::Faults;
 use crate::helm::ManagerArgs;
 use crate::invariant::{Bounds, Invariants};
 use crate::network::{Dice, Latency};
+use crate::own::OwnMachines;
 use crate::plan::world::{ClusterSpec, GithubSpec, ScaleSetSpec};
 use crate::plan::{Fork, Plan, QueueJob, Role};
 use crate::process::manager::ManagerConfig;
@@ -28,6 +29,11 @@ use crate::trace::Trace;
 impl World {
     /// A world at time zero.
     pub fn new(plan: Arc<Plan>, trace: bool) -> World {
+        World::with(plan, Arc::default(), trace)
+    }
+
+    /// A world at time zero in which some machines are somebody else's.
+    pub fn with(plan: Arc<Plan>, own: Arc<OwnMachines>, trace: bool) -> World {
         let seed = plan.seed;
         let mut world = World {
             now: Time::ZERO,
@@ -60,6 +66,7 @@ impl World {
             rules: BTreeMap::new(),
             behaviours: Shared::default(),
             leak: super::Leak::default(),
+            own,
             restarts: Shared::default(),
             dead_links: Vec::new(),
             dead_calls: Vec::new(),
@@ -255,6 +262,7 @@ impl World {
             watch_namespace: args.watch_namespace.clone(),
             election: args.leader_election.as_ref().map(|_| pod.metadata.name.clone()),
             boot: self.dice.boot.delay(self.latency.manager_boot),
+            own: self.own.clone(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! A listener process: the pure machine of `controller-core`, or a process that dies of its configuration at once.
+//! A listener process: the pure machine of `controller-core`, somebody else's, or a process that dies of its configuration at once.
 
 use std::sync::Arc;
 
@@ -8,20 +8,45 @@ use controller_core::Behaviour;
 use controller_core::client::AttemptId;
 use controller_core::listener::{Input as ListenerInput, Listener, Output as ListenerOutput, Setup, WriteId};
 use controller_core::listener_config::ListenerConfig;
+use controller_core::own::DynListener;
 use controller_core::reconcile::Level;
 
 use super::Tag;
+use crate::own::OwnMachines;
 use crate::process::{Input, Output};
 
 /// Numbers of API writes start here, so that they never meet those of HTTP attempts.
 const WRITES: u64 = 1 << 32;
+
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process lives in a box of its own, and nearly all of them are ours")]
+enum AnyListener {
+    Ours(Listener),
+    Own(Box<dyn DynListener>),
+}
+
+impl AnyListener {
+    fn handle(&mut self, input: ListenerInput, now: Time) {
+        match self {
+            AnyListener::Ours(l) => l.handle(input, now),
+            AnyListener::Own(l) => l.handle(input, now),
+        }
+    }
+    fn poll(&mut self) -> ListenerOutput {
+        match self {
+            AnyListener::Ours(l) => l.poll(),
+            AnyListener::Own(l) => l.poll(),
+        }
+    }
+}
 
 /// What runs in a listener container.
 #[derive(Clone, Debug)]
 pub(crate) struct ListenerProcess {
     setup: Result<Arc<Setup>, Str>,
     starts_at: Time,
-    machine: Option<Listener>,
+    machine: Option<AnyListener>,
+    own: Arc<OwnMachines>,
 }
 
 impl ListenerProcess {
@@ -32,9 +57,10 @@ impl ListenerProcess {
         listener: Key,
         jitter: u64,
         starts_at: Time,
+        own: Arc<OwnMachines>,
     ) -> ListenerProcess {
         let setup = config.map(|config| Arc::new(Setup { config, behaviour, owner, listener, jitter }));
-        ListenerProcess { setup, starts_at, machine: None }
+        ListenerProcess { setup, starts_at, machine: None, own }
     }
 
     pub(crate) fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
@@ -43,7 +69,10 @@ impl ListenerProcess {
                 (_, Input::Term) => out.push(Output::Exit(143, Str::default())),
                 (Err(text), _) => out.push(Output::Exit(1, text.clone())),
                 (Ok(setup), _) if self.starts_at <= now => {
-                    let mut machine = Listener::new(setup.clone(), now);
+                    let mut machine = match self.own.listener() {
+                        Some(own) => AnyListener::Own(own.start(setup.clone(), now)),
+                        None => AnyListener::Ours(Listener::new(setup.clone(), now)),
+                    };
                     drain(&mut machine, now, out);
                     self.machine = Some(machine);
                 }
@@ -62,7 +91,7 @@ impl ListenerProcess {
     }
 }
 
-fn drain(machine: &mut Listener, now: Time, out: &mut Vec<Output>) {
+fn drain(machine: &mut AnyListener, now: Time, out: &mut Vec<Output>) {
     loop {
         out.push(match machine.poll() {
             ListenerOutput::Send { attempt, request } => Output::Service { tag: Tag::Own(attempt.0), request },

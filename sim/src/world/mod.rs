@@ -40,6 +40,7 @@ use crate::fault::Faults;
 use crate::invariant::Invariants;
 use crate::metrics::Metrics;
 use crate::network::{Dice, Latency};
+use crate::own::OwnMachines;
 use crate::plan::{Plan, Role};
 use crate::process::manager::Manager;
 use crate::process::runner::Runner;
@@ -50,7 +51,7 @@ pub use calls::Tag;
 pub(crate) use calls::{Body, CallId, Calls, InFlight, describe};
 #[doc(hidden)]
 pub use run::{Leak, run_leaking};
-pub use run::{RunOptions, run};
+pub use run::{RunOptions, run, run_with};
 
 /// A cluster of the world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -297,6 +298,8 @@ pub struct World {
     pub(crate) behaviours: Shared<Behaviours>,
     /// Planted by a test of the self-check.
     pub(crate) leak: Leak,
+    /// Machines that stand in the places of ours.
+    pub(crate) own: Arc<OwnMachines>,
 }
 
 /// Behaviours by release and changed switches.

@@ -353,7 +353,9 @@ impl World {
         let jitter = self.dice.boot.bits();
         let boot = self.dice.boot.delay(self.latency.boot);
         let place = pod.metadata.key();
-        Ok(super::listener::ListenerProcess::new(config, behaviour, owner, place, jitter, self.now.after(boot)))
+        let starts_at = self.now.after(boot);
+        let own = self.own.clone();
+        Ok(super::listener::ListenerProcess::new(config, behaviour, owner, place, jitter, starts_at, own))
     }
 
     /// Whether the daemon that a process's container talks to answers at the place it looks.

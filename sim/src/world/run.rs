@@ -6,6 +6,7 @@ use arc_api::{Duration, Time};
 
 use super::{Event, SiteId, World};
 use crate::outcome::{Ending, RunReport};
+use crate::own::OwnMachines;
 use crate::plan::{Action, Plan, When};
 use crate::trace::{Digest, What};
 
@@ -20,7 +21,12 @@ pub struct RunOptions {
 
 /// Runs a plan to its end.
 pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
-    let mut world = World::new(Arc::new(plan.clone()), options.trace);
+    run_with(plan, &Arc::default(), options)
+}
+
+/// Runs a plan to its end in a world in which some machines are somebody else's. Without any it is [`run`].
+pub fn run_with(plan: &Plan, own: &Arc<OwnMachines>, options: &RunOptions) -> RunReport {
+    let mut world = World::with(Arc::new(plan.clone()), own.clone(), options.trace);
     let ended = world.run(options);
     world.finish(ended)
 }
