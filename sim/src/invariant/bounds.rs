@@ -32,6 +32,8 @@ pub enum Check {
     Registration(i64),
     /// A runner set whose counters are wrong.
     Counters(Uid),
+    /// A set whose own counter is another than that of its runner set.
+    Reported(SetKey),
     /// A set with two live runner sets or listeners.
     Duplicate(SetKey),
     /// A reference to something that is gone or going.
@@ -54,6 +56,7 @@ impl Check {
             Check::MinRunners(_) => ("min-runners-kept", minutes(5)),
             Check::Registration(_) => ("one-registration-per-runner", minutes(2)),
             Check::Counters(_) => ("counters-true", minutes(1)),
+            Check::Reported(_) => ("counters-true", minutes(2)),
             Check::Duplicate(_) => ("one-runner-set", minutes(1)),
             Check::Reference(_) => ("references-resolve", minutes(2)),
             Check::Surplus(_) => ("surplus-disappears", minutes(10)),
@@ -71,7 +74,7 @@ impl Check {
             Check::JobRunner(_) => "job",
             Check::Polling(_) => "listener",
             Check::Deleting(_) => "deletion",
-            Check::Duplicate(_) => "set",
+            Check::Duplicate(_) | Check::Reported(_) => "set",
         }
     }
 }

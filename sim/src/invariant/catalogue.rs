@@ -116,9 +116,9 @@ catalogue! {
         "two minutes: a lost reply is repaired by removing and registering again; a registration that nobody is told of, see nothing-orphaned",
         "actions-service.md §8 I12";
     "counters-true" "SAFE-TRUTH" Settles:
-        "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist.",
+        "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist, and the count of its AutoscalingRunnerSet equals its own.",
         "dashboards and alerts",
-        "one minute",
+        "one minute, two for the AutoscalingRunnerSet's; its pending and running runners, which releases write only when the count changes",
         "arc-controllers.md §13 I15";
     "one-runner-set" "SAFE-ONE" Settles:
         "A scale set has one live EphemeralRunnerSet and one live AutoscalingListener.",

@@ -108,7 +108,29 @@ impl Invariants {
         if !gone && !ars.metadata.is_deleting() {
             state.limit(ars.spec.min(), ars.spec.max(), now);
         }
+        self.check_reported(&set, now);
         self.weigh(&set, now);
+    }
+
+    /// What the user's object says is what its one live runner set says.
+    fn check_reported(&mut self, set: &SetKey, now: Time) {
+        let Some(s) = self.ledger.sets.get(set) else { return };
+        let ars = s.ars.as_ref().filter(|a| !a.metadata.is_deleting());
+        let mut live = s.runner_sets.iter();
+        let only = live.next().filter(|_| live.next().is_none());
+        let counted = only
+            .and_then(|name| self.ledger.runner_sets.get(&(set.0, Key::new(set.1.namespace.clone(), name.clone()))))
+            .map(|s| s.object.status.current_replicas);
+        let (says, counted) = match (ars, counted) {
+            (Some(ars), Some(counted)) => (ars.status.current_runners, counted),
+            // Nothing to compare with, or two to choose from: one-runner-set's business.
+            (None, _) | (_, None) => return self.bounds.clear(&Check::Reported(set.clone())),
+        };
+        self.looked("counters-true");
+        let about = || format_smolstr!("AutoscalingRunnerSet {}", set.1);
+        self.bounds.set(Check::Reported(set.clone()), says != counted, now, about, || {
+            format_smolstr!("says {says} runners, its EphemeralRunnerSet {counted}")
+        });
     }
 
     fn on_listener(&mut self, site: SiteId, al: &Arc<AutoscalingListener>, gone: bool, now: Time) {
@@ -196,6 +218,7 @@ impl Invariants {
             for listener in listeners {
                 self.check_listener_reference(&listener, now);
             }
+            self.check_reported(&set, now);
             self.weigh(&set, now);
         }
         self.check_counters(&place, now);
