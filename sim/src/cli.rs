@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, talk to standard error.
 
+mod chaos;
 mod conform;
 mod explain;
 mod fidelity;
@@ -103,6 +104,23 @@ enum Command {
         /// Run twice and compare
         #[arg(long)]
         twice: bool,
+    },
+    /// Search for failures nobody wrote down: worlds, jobs, operators and faults at random, what is found made small
+    Chaos(chaos::ChaosArgs),
+    /// Join the results of the shards of a campaign into one report
+    Merge {
+        /// Directories of results (--out of each shard)
+        #[arg(required = true)]
+        dirs: Vec<PathBuf>,
+        /// Where findings are written
+        #[arg(long, value_name = "DIR", default_value = "out/chaos")]
+        out: PathBuf,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+        /// Do not shrink what is found
+        #[arg(long)]
+        no_shrink: bool,
     },
     /// Hold the simulator against recordings of the real ARC, object by object
     Conform(conform::ConformArgs),
@@ -226,6 +244,8 @@ pub fn main_with(
         Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),
         Command::Check { paths } => check(&paths, &mut io),
         Command::List { what } => list::list(&what, &mut io),
+        Command::Chaos(args) => chaos::chaos(&args, engine, &mut io),
+        Command::Merge { dirs, out, json, no_shrink } => chaos::merge(&dirs, &out, json, no_shrink, &mut io),
         Command::Conform(args) => conform::conform(&args, &mut io),
         Command::Fidelity { dir, schedules, sabotage, json } => {
             fidelity::fidelity(&dir, schedules, json, sabotage, &mut io)

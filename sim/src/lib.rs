@@ -77,6 +77,7 @@
 //! [`metrics`] (what is seen) → [`report`], [`cli`] (what is told); [`simulation`] and [`own`] are the way in for other crates;
 //! [`conform`] holds all of it against recordings of the real thing.
 
+pub mod chaos;
 pub mod cli;
 pub mod conform;
 pub mod engine;

@@ -14,6 +14,7 @@ pub mod recorded;
 pub mod shape;
 pub mod source;
 pub mod vocabulary;
+pub mod write;
 
 use std::sync::LazyLock;
 
@@ -184,7 +185,7 @@ pub fn load_plan(file: &str, text: &str) -> Result<Plan, Rejected> {
     if problems.is_empty() { Ok(plan) } else { Err(Rejected::new(file, text, problems)) }
 }
 
-fn typed<T: DeserializeOwned>(file: &str, text: &str, schema: &Value) -> Result<(Node, Value, T), Rejected> {
+pub(crate) fn typed<T: DeserializeOwned>(file: &str, text: &str, schema: &Value) -> Result<(Node, Value, T), Rejected> {
     let reject = |problems| Rejected::new(file, text, problems);
     let root = source::parse(text).map_err(reject)?;
     let raw = shape::read(&root, schema).map_err(reject)?;

@@ -16,7 +16,7 @@ use arc_sim::trace::{Trace, first_divergence};
 use arc_sim::world::{Leak, RunOptions, run, run_leaking};
 use controller_core::Release;
 
-const WITH_TRACE: RunOptions = RunOptions { trace: true, stop_at_violation: false };
+const WITH_TRACE: RunOptions = RunOptions { trace: true, stop_at_violation: false, stop_on: None };
 
 /// How many worlds: `ARC_SIM_SEEDS`, or a few.
 fn seeds(few: u64) -> u64 {

@@ -13,7 +13,7 @@ fn plan(file: &str, variant: Option<&str>, release: Release, seed: u64) -> Plan 
 }
 
 fn played(plan: &Plan) -> (RunReport, Vec<String>) {
-    let report = run(plan, &RunOptions { trace: true, stop_at_violation: false });
+    let report = run(plan, &RunOptions { trace: true, stop_at_violation: false, stop_on: None });
     let lines = report.trace.events().iter().map(|e| report.trace.line(e)).collect();
     (report, lines)
 }

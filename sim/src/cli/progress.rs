@@ -57,3 +57,67 @@ impl Meter {
         self.bar.finish_and_clear();
     }
 }
+
+/// How far a campaign is, and whether its time is over.
+pub(super) struct Watch {
+    bar: ProgressBar,
+    plain: bool,
+    clock: Clock,
+    before: u64,
+    time: Option<Duration>,
+}
+
+#[expect(clippy::disallowed_types, reason = "campaigns by time end in real time; no world sees it")]
+struct Clock {
+    began: std::time::Instant,
+    told: std::cell::Cell<std::time::Instant>,
+}
+
+impl Watch {
+    /// Begins: so many seeds in all, if that is known, of which so many were done before; or so much time.
+    #[expect(clippy::disallowed_types, reason = "campaigns by time end in real time; no world sees it")]
+    pub(super) fn new(how: Progress, seeds: Option<u64>, before: u64, time: Option<crate::plan::Dur>) -> Watch {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = how == Progress::Bar || (how == Progress::Auto && terminal);
+        let target = if bar { ProgressDrawTarget::stderr_with_hz(2) } else { ProgressDrawTarget::hidden() };
+        let template =
+            if seeds.is_some() { "{wide_bar} {pos}/{len} seeds, {msg}" } else { "{spinner} {pos} seeds, {msg}" };
+        let progress = ProgressBar::with_draw_target(seeds, target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            progress.set_style(style);
+        }
+        let now = std::time::Instant::now();
+        let clock = Clock { began: now, told: std::cell::Cell::new(now) };
+        let plain = how == Progress::Plain || (how == Progress::Auto && !terminal);
+        Watch { bar: progress, plain, clock, before, time: time.map(|t| t.0) }
+    }
+    /// Whether the time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.time.is_some_and(|time| self.clock.began.elapsed() >= time)
+    }
+    /// Tells how far it is, now and then.
+    #[expect(clippy::disallowed_types, reason = "progress is told in real time, to people")]
+    pub(super) fn tell(&self, sums: &crate::chaos::results::Sums) {
+        let waits = if self.plain { 10_000 } else { 200 };
+        if self.clock.told.get().elapsed() < Duration::from_millis(waits) {
+            return;
+        }
+        self.clock.told.set(std::time::Instant::now());
+        let pace = (sums.seeds - self.before) as f64 / self.clock.began.elapsed().as_secs_f64();
+        let (days, marks) = (sums.virtual_us / 86_400_000_000, sums.marks.iter().filter(|n| **n > 0).count());
+        let said = format!(
+            "{} failed in {} classes, {pace:.0} seeds/s, {days} virtual days, {marks} marks",
+            sums.failed,
+            sums.classes.len()
+        );
+        if self.plain {
+            eprintln!("{} seeds, {said}", sums.seeds);
+        }
+        self.bar.set_position(sums.seeds);
+        self.bar.set_message(said);
+    }
+    /// Ends.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

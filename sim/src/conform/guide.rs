@@ -34,7 +34,7 @@ const BACK: usize = 3;
 const TEMPI: [(u32, u32); 8] =
     [(100, 100), (160, 160), (100, 500), (70, 70), (250, 250), (100, 1500), (400, 400), (130, 300)];
 
-const OPTIONS: RunOptions = RunOptions { trace: true, stop_at_violation: false };
+const OPTIONS: RunOptions = RunOptions { trace: true, stop_at_violation: false, stop_on: None };
 
 /// A world on its way.
 #[derive(Clone)]

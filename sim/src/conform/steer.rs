@@ -133,7 +133,7 @@ pub fn normal(events: &[Event], ends_at: Time) -> (Histories, [u32; RULES.len()]
 pub fn run(mut plan: Plan, schedule: &Schedule, recording: &Recording) -> (Histories, [u32; RULES.len()]) {
     let followed = schedule.follow && super::clock::follow(&mut plan, recording);
     let ends_at = if followed { recording.ends_at } else { Time::NEVER };
-    let made = world::run(&plan, &RunOptions { trace: true, stop_at_violation: false });
+    let made = world::run(&plan, &RunOptions { trace: true, stop_at_violation: false, stop_on: None });
     let mut events = project::events(&made.trace);
     cut(&mut events, &recording.events);
     known(&mut events, recording);

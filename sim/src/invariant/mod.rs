@@ -76,6 +76,10 @@ impl Invariants {
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
+    /// Whether a promise was broken.
+    pub fn is_broken(&self, id: &str) -> bool {
+        !self.broken.is_empty() && self.broken.contains_key(id)
+    }
     /// How often each promise was looked at.
     pub fn evaluated(&self) -> BTreeMap<&'static str, u64> {
         let mut sums = BTreeMap::new();

@@ -375,6 +375,34 @@ pub struct SetChange {
     pub values: Option<Value>,
 }
 
+impl Operator {
+    /// Visits every scale set that the action names.
+    pub fn scale_sets_mut(&mut self, mut visit: impl FnMut(&mut SetRef)) {
+        let option = match self {
+            Operator::Install(p) => &mut p.chart.scale_set,
+            Operator::Upgrade(p) => &mut p.chart.scale_set,
+            Operator::Uninstall(p) => &mut p.chart.scale_set,
+            Operator::Delete(p) => &mut p.scale_set,
+            Operator::Edit(p) => &mut p.scale_set,
+            Operator::Create(p) => &mut p.named_after_runner_of,
+            Operator::DeletePod(p) => &mut p.scale_set,
+            Operator::Patch(p) => return visit(&mut p.scale_set),
+            Operator::RotateSecret(p) => return visit(&mut p.scale_set),
+            Operator::DeleteSecret(p) => return visit(&mut p.scale_set),
+            Operator::RecreateIdentity(p) => return visit(&mut p.scale_set),
+            Operator::ForceFinalize(_)
+            | Operator::DeleteNamespace(_)
+            | Operator::DrainNode(_)
+            | Operator::ScaleController(_)
+            | Operator::StatusReset(_)
+            | Operator::CancelJobs(_) => return,
+        };
+        if let Some(set) = option {
+            visit(set);
+        }
+    }
+}
+
 impl SetChange {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {

@@ -25,6 +25,8 @@ impl fmt::Display for NotA {
     }
 }
 
+impl std::error::Error for NotA {}
+
 struct Scalar;
 
 impl de::Visitor<'_> for Scalar {

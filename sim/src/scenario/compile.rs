@@ -8,7 +8,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::entry::{Entry, Head, Say};
 use super::file::{Arrivals, Pattern, Scenario, Workload};
-use crate::plan::operator::ChartRef;
 use crate::plan::values::{Between, below};
 use crate::plan::{
     Action, Delay, Dur, Fault, JobCancel, JobSpec, Operator, Plan, PlannedAction, QueueJob, ReleaseRef, SCHEMA, SetRef,
@@ -114,38 +113,15 @@ fn qualify_option(set: &mut Option<SetRef>, world: &WorldSpec) {
         qualify(set, world);
     }
 }
-fn qualify_chart(chart: &mut ChartRef, world: &WorldSpec) {
-    qualify_option(&mut chart.scale_set, world);
-}
-
 fn resolve_operator(operator: &Operator, release: Release, world: &WorldSpec) -> Operator {
     let exact = |r: &mut ReleaseRef| *r = ReleaseRef::Exact(r.resolve(release));
     let mut operator = operator.clone();
     match &mut operator {
-        Operator::Install(p) => {
-            exact(&mut p.version);
-            qualify_chart(&mut p.chart, world);
-        }
-        Operator::Upgrade(p) => {
-            p.version.iter_mut().for_each(exact);
-            qualify_chart(&mut p.chart, world);
-        }
-        Operator::Uninstall(p) => qualify_chart(&mut p.chart, world),
-        Operator::Patch(p) => qualify(&mut p.scale_set, world),
-        Operator::Delete(p) => qualify_option(&mut p.scale_set, world),
-        Operator::Edit(p) => qualify_option(&mut p.scale_set, world),
-        Operator::Create(p) => qualify_option(&mut p.named_after_runner_of, world),
-        Operator::DeletePod(p) => qualify_option(&mut p.scale_set, world),
-        Operator::RotateSecret(p) => qualify(&mut p.scale_set, world),
-        Operator::DeleteSecret(p) => qualify(&mut p.scale_set, world),
-        Operator::RecreateIdentity(p) => qualify(&mut p.scale_set, world),
-        Operator::ForceFinalize(_)
-        | Operator::DeleteNamespace(_)
-        | Operator::DrainNode(_)
-        | Operator::ScaleController(_)
-        | Operator::StatusReset(_)
-        | Operator::CancelJobs(_) => {}
+        Operator::Install(p) => exact(&mut p.version),
+        Operator::Upgrade(p) => p.version.iter_mut().for_each(exact),
+        _ => {}
     }
+    operator.scale_sets_mut(|set| qualify(set, world));
     operator
 }
 

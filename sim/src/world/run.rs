@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub trace: bool,
     /// End at the first violation, and keep the world as it is there.
     pub stop_at_violation: bool,
+    /// End at the first violation of this promise.
+    pub stop_on: Option<&'static str>,
 }
 
 /// Runs a plan to its end.
@@ -89,6 +91,9 @@ impl World {
                 return Ending::OutOfBudget;
             }
             if options.stop_at_violation && !self.invariants.violations().is_empty() {
+                return Ending::Stopped;
+            }
+            if options.stop_on.is_some_and(|id| self.invariants.is_broken(id)) {
                 return Ending::Stopped;
             }
         }

@@ -1,0 +1,134 @@
+//! A failure that was found: shrunk, held against what the corrected controller does, and written as a scenario file.
+//!
+//! Its *causes* are the switches of the release without which it does not happen: each is given the value that `next` has, alone,
+//! and the plan is run again. Two failures of one class with different causes are two findings.
+
+use std::collections::BTreeSet;
+
+use arc_api::{Str, format_smolstr};
+use controller_core::{Behaviour, Release};
+
+use super::seed::{Class, Seen, examine};
+use super::shrink::shrink;
+use crate::invariant::{Sort, entry};
+use crate::plan::Plan;
+
+/// A switch without which a failure does not happen.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Cause {
+    /// Name of the switch.
+    pub switch: &'static str,
+    /// What the release does.
+    pub has: &'static str,
+    /// What the corrected controller does in its place.
+    pub cured_by: &'static str,
+}
+
+/// A failure, small.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Finding {
+    /// What failed.
+    pub class: Class,
+    /// The seed it was found with.
+    pub seed: u64,
+    /// What it takes.
+    pub plan: Plan,
+    /// Actions before and after.
+    pub actions: (usize, usize),
+    /// Executions that shrinking took.
+    pub tries: u32,
+    /// Whether nothing more can be left out.
+    pub minimal: bool,
+    /// Each of these switches alone cures it; none: more than one fault is behind it, or one that `next` has as well.
+    pub causes: Vec<Cause>,
+    /// How often of ten it failed in the same way with the same fingerprint when it was run again.
+    pub replays: u32,
+}
+
+/// A plan whose controllers behave in one point as others do.
+pub fn with_switch(plan: &Plan, switch: &str, value: &str) -> Plan {
+    let mut plan = plan.clone();
+    for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
+        controller.switches.insert(Str::from(switch), Str::from(value));
+    }
+    plan
+}
+
+/// Switches in which a release differs from the corrected controller.
+pub fn differences(release: Release) -> Vec<Cause> {
+    let (own, next) = (Behaviour::of(release), Behaviour::of(Release::Next));
+    let differs = |s: &controller_core::behaviour::Switch| {
+        let (has, cured_by) = (own.get(s.name)?, next.get(s.name)?);
+        (has != cured_by).then_some(Cause { switch: s.name, has, cured_by })
+    };
+    Behaviour::SWITCHES.iter().filter_map(differs).collect()
+}
+
+/// Which single switches cure a failure.
+pub fn causes(plan: &Plan, class: &Class) -> Vec<Cause> {
+    let cures = |c: &Cause| !examine(&with_switch(plan, c.switch, c.cured_by), None).classes.contains_key(class);
+    differences(plan.release()).into_iter().filter(cures).collect()
+}
+
+/// Shrinks a failing plan to its class and finds out what it takes. `None` if it does not fail so at all.
+pub fn find(plan: &Plan, class: &Class, most: u32) -> Option<Finding> {
+    find_if(plan, class, most, &mut |_| true)
+}
+
+/// As [`find`], but the small plan keeps something else as well: `keeps` is asked of every candidate that fails.
+pub fn find_if(plan: &Plan, class: &Class, most: u32, keeps: &mut dyn FnMut(&Plan) -> bool) -> Option<Finding> {
+    let mut fails = |p: &Plan| examine(p, Some(class)).classes.contains_key(class) && keeps(p);
+    if !fails(plan) {
+        return None;
+    }
+    let end = entry(&class.invariant).is_some_and(|e| e.sort == Sort::AtTheEnd);
+    let shrunk = shrink(plan, end, &mut fails, most);
+    let first = examine(&shrunk.plan, None);
+    let same = |again: &Seen| again.fingerprint == first.fingerprint && again.classes.contains_key(class);
+    let replays = (0..10).filter(|_| same(&examine(&shrunk.plan, None))).count();
+    Some(Finding {
+        class: class.clone(),
+        seed: plan.seed,
+        actions: (plan.actions.len(), shrunk.plan.actions.len()),
+        tries: shrunk.tries,
+        minimal: shrunk.minimal,
+        causes: causes(&shrunk.plan, class),
+        replays: replays as u32,
+        plan: shrunk.plan,
+    })
+}
+
+impl Finding {
+    /// A name for its file: what failed, on which release, by which cause.
+    pub fn name(&self) -> Str {
+        let cause = self.causes.first().map_or_else(|| format!("seed-{}", self.seed), |c| c.switch.replace('_', "-"));
+        let release = self.plan.release.to_string().replace('.', "-");
+        format_smolstr!("{}-{release}-{cause}", self.class.invariant)
+    }
+    /// What makes it another finding than others of its class.
+    pub fn identity(&self) -> (Class, Vec<Cause>) {
+        (self.class.clone(), self.causes.clone())
+    }
+}
+
+/// Findings, one per class and set of causes, from the seeds that fail fastest. Stops looking for more of a class after `tries`
+/// seeds.
+pub fn distinct(
+    seeds: &[(Class, Vec<u64>)],
+    draw: &dyn Fn(u64) -> Plan,
+    most: u32,
+    tries: usize,
+    mut told: impl FnMut(&Finding),
+) -> Vec<Finding> {
+    let (mut found, mut known) = (Vec::new(), BTreeSet::new());
+    for (class, seeds) in seeds {
+        for seed in seeds.iter().take(tries) {
+            let Some(finding) = find(&draw(*seed), class, most) else { continue };
+            if known.insert(finding.identity()) {
+                told(&finding);
+                found.push(finding);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,188 @@
+//! What came of a campaign, told: the table of classes, the findings, what was never reached. Never runs a seed of its own.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use arc_api::{Str, format_smolstr};
+use controller_core::Release;
+use serde_json::json;
+
+use super::finding::Finding;
+use super::profile::Profile;
+use super::results::{Header, Sums};
+use super::seed::examine;
+use super::settle;
+use crate::exit::Exit;
+use crate::invariant::{CATALOGUE, entry};
+use crate::plan::{Plan, ReleaseRef};
+use crate::scenario::file::{Expect, Holds};
+use crate::scenario::write::{self, Title};
+use crate::world::{RunOptions, run};
+
+/// Whether a campaign is a success: no finding, and, where the profile demands it, nothing that was never reached.
+pub fn verdict(profile: &Profile, sums: &Sums) -> Exit {
+    if sums.classes.keys().any(|c| c.invariant == "panic") {
+        return Exit::Bug;
+    }
+    let vacuous = profile.demands_coverage && !uncovered(profile, sums).is_empty();
+    if sums.classes.is_empty() && !vacuous { Exit::Fine } else { Exit::Failed }
+}
+
+/// What a campaign should have reached and did not.
+pub fn uncovered(profile: &Profile, sums: &Sums) -> Vec<String> {
+    let mut out = Vec::new();
+    for (id, weight) in &profile.faults {
+        let fired = sums.families.get(id.as_str()).map_or(0, |(_, fired)| *fired);
+        if *weight > 0 && fired == 0 {
+            out.push(format!("fault `{id}` never changed anything"));
+        }
+    }
+    for (n, promise) in CATALOGUE.iter().enumerate() {
+        if sums.looked >> n & 1 == 0 {
+            out.push(format!("promise `{}` was never looked at", promise.id));
+        }
+    }
+    out
+}
+
+/// For people.
+pub fn text(header: &Header, profile: &Profile, sums: &Sums, findings: &[Finding], out: &Path) -> String {
+    let mut t = String::new();
+    let days = sums.virtual_us / 86_400_000_000;
+    let _ = writeln!(
+        t,
+        "{} seeds of profile {} on {}: {} events, {days} virtual days, {} failed, fingerprint {:016x}",
+        sums.seeds, header.profile, header.release, sums.events, sums.failed, sums.fingerprint
+    );
+    if !sums.classes.is_empty() {
+        let _ = writeln!(t, "\n{:<46} {:>8} {:>12}  fails first at", "class", "seeds", "first seed");
+        for (class, sum) in &sums.classes {
+            let fastest = sum.fastest.first().map_or_else(String::new, |(at, seed)| format!("{at} (seed {seed})"));
+            let _ = writeln!(t, "{:<46} {:>8} {:>12}  {fastest}", class.to_string(), sum.count, sum.first);
+        }
+    }
+    for f in findings {
+        let causes: Vec<String> = f.causes.iter().map(|c| format!("{}: {}", c.switch, c.has)).collect();
+        let _ = writeln!(
+            t,
+            "\n{} from seed {}: {} -> {} actions in {} tries{}{}",
+            f.class,
+            f.seed,
+            f.actions.0,
+            f.actions.1,
+            f.tries,
+            if f.minimal { "" } else { " (budget ended)" },
+            if f.replays == 10 { String::new() } else { format!(", replays {} of 10", f.replays) }
+        );
+        if !causes.is_empty() {
+            let _ = writeln!(t, "  cured by another value of any of: {}", causes.join(", "));
+        }
+        let file = out.join("findings").join(format!("{}.yaml", f.name()));
+        let _ = writeln!(t, "  replay: arc-sim run {} --arc {}", file.display(), f.plan.release);
+    }
+    let missing = uncovered(profile, sums);
+    if profile.demands_coverage && !missing.is_empty() {
+        let _ = writeln!(t, "\nnever reached:");
+        for line in missing {
+            let _ = writeln!(t, "  {line}");
+        }
+    }
+    t
+}
+
+/// For programs: one object per line.
+pub fn json(header: &Header, sums: &Sums, findings: &[Finding], out: &Path) -> String {
+    let mut lines = vec![json!({
+        "v": 1, "type": "campaign", "release": header.release, "profile": header.profile, "seeds": sums.seeds, "failed": sums.failed,
+        "events": sums.events, "virtual_us": sums.virtual_us, "fingerprint": format!("{:016x}", sums.fingerprint),
+    })];
+    for (class, sum) in &sums.classes {
+        let fastest = sum.fastest.first().map(|(at, seed)| json!({ "seed": seed, "at_us": at.0 }));
+        lines.push(json!({
+            "v": 1, "type": "class", "invariant": class.invariant, "component": class.component, "seeds": sum.count,
+            "first_seed": sum.first, "fastest": fastest,
+        }));
+    }
+    for f in findings {
+        let causes: Vec<_> =
+            f.causes.iter().map(|c| json!({ "switch": c.switch, "has": c.has, "cured_by": c.cured_by })).collect();
+        lines.push(json!({
+            "v": 1, "type": "finding", "invariant": f.class.invariant, "component": f.class.component, "seed": f.seed,
+            "actions_before": f.actions.0, "actions": f.actions.1, "tries": f.tries, "minimal": f.minimal, "replays": f.replays,
+            "causes": causes, "file": out.join("findings").join(format!("{}.yaml", f.name())),
+        }));
+    }
+    lines.iter().map(|l| l.to_string() + "\n").collect()
+}
+
+/// A finding as a scenario file with its story on top.
+///
+/// # Errors
+/// What scenario files cannot say.
+pub fn scenario_file(finding: &Finding, profile: &Profile) -> Result<String, &'static str> {
+    let (release, class) = (finding.plan.release(), &finding.class);
+    let full = run(&finding.plan, &RunOptions { trace: true, ..RunOptions::default() });
+    let mut story = vec![
+        format!("Found by chaos: profile {}, seed {}, on {release}.", profile.name, finding.seed),
+        format!("Class {class}. Promise: {}", entry(&class.invariant).map_or("", |e| e.promise)),
+        format!("Shrunk from {} to {} actions in {} executions.", finding.actions.0, finding.actions.1, finding.tries),
+    ];
+    for cause in &finding.causes {
+        story.push(format!("Does not happen with `{}: {}` in place of `{}`.", cause.switch, cause.cured_by, cause.has));
+    }
+    if class.invariant == "world-converges" {
+        story.push(format!("Bound: {}.", settle::bound(&finding.plan)));
+    }
+    let first = full.violations.iter().find(|v| v.invariant == class.invariant && v.component == class.component);
+    let mut why = Str::new_static("Found at random.");
+    if let Some(v) = first {
+        why = format_smolstr!("{}: {}", v.about.join(", "), v.said);
+        story.push(format!("How it comes about, up to {}:", v.at));
+        let chain = full.trace.causes(v.cause, 12);
+        story.extend(chain.into_iter().map(|e| {
+            let line = full.trace.line(e);
+            format!("  {}", line.chars().take(150).collect::<String>())
+        }));
+    }
+    let mut violates: Vec<Str> = full.violations.iter().map(|v| v.invariant.into()).collect();
+    violates.sort();
+    violates.dedup();
+    let mut expect = BTreeMap::new();
+    expect.insert(release.as_str().into(), Expect { violates, ..Expect::default() });
+    let next = for_release(&finding.plan, Release::Next);
+    if release != Release::Next && examine(&next, None).classes.is_empty() {
+        let idle = run(&next, &RunOptions::default());
+        let may_not_fire =
+            next.actions.iter().zip(&idle.hits).filter(|(_, hits)| **hits == 0).map(|(a, _)| a.id.clone());
+        let holds = Expect { holds: Some(Holds::All), may_not_fire: may_not_fire.collect(), ..Expect::default() };
+        expect.insert("next".into(), holds);
+    }
+    let title = Title { story: story.clone(), name: finding.name(), why, tags: vec!["chaos".into()], expect };
+    let scenario = write::scenario(&finding.plan, &title)?;
+    Ok(write::text(&scenario, &story))
+}
+
+/// The same plan for another release, where it names the run's own.
+pub fn for_release(plan: &Plan, release: Release) -> Plan {
+    let mut plan = plan.clone();
+    let (own, other) = (plan.release, ReleaseRef::Exact(release));
+    let change = |r: &mut ReleaseRef| {
+        if *r == own {
+            *r = other;
+        }
+    };
+    for cluster in &mut plan.world.clusters {
+        cluster.controllers.iter_mut().for_each(|c| change(&mut c.release));
+        cluster.scale_sets.iter_mut().for_each(|s| change(&mut s.chart));
+    }
+    for action in &mut plan.actions {
+        match &mut action.what {
+            crate::plan::Action::Operator(crate::plan::Operator::Install(p)) => change(&mut p.version),
+            crate::plan::Action::Operator(crate::plan::Operator::Upgrade(p)) => p.version.iter_mut().for_each(change),
+            _ => {}
+        }
+    }
+    plan.release = other;
+    plan
+}

@@ -1,0 +1,214 @@
+//! `arc-sim chaos` and `merge`: campaigns of drawn worlds, their findings and their tables. Never decides what a failure is.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use controller_core::Release;
+
+use super::{Engine, Io};
+use crate::chaos::campaign::Campaign;
+use crate::chaos::finding::{self, Finding};
+use crate::chaos::profile::{BUILT_IN, Profile};
+use crate::chaos::results::{FORMAT, Header, Results, ResultsError, Shard, Sums, read_header, read_seeds};
+use crate::chaos::seed::Class;
+use crate::chaos::{draw, report};
+use crate::exit::Exit;
+use crate::plan::Dur;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct ChaosArgs {
+    /// Which ARC
+    #[arg(long, value_name = "RELEASE", value_parser = super::release, default_value = "next")]
+    arc: Release,
+    /// How many seeds, from 0 on; default: as the profile says
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    seeds: Option<u64>,
+    /// How long, in real time, e.g. 30m, in place of a number of seeds
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<Dur>,
+    /// Only the seeds that leave I when divided by N (from 0 on), e.g. 0/8
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Worlds at the same time; default: one per processor
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// How wild the worlds are: pr, nightly, release, or a file
+    #[arg(long, value_name = "PROFILE", default_value = "pr")]
+    profile: String,
+    /// Where results and findings are written
+    #[arg(long, value_name = "DIR", default_value = "out/chaos")]
+    out: PathBuf,
+    /// Go on with the results in --out
+    #[arg(long)]
+    resume: bool,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+    /// Do not shrink what is found
+    #[arg(long)]
+    no_shrink: bool,
+}
+
+pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
+    let profile = match profile(&args.profile, io) {
+        Ok(profile) => profile,
+        Err(exit) => return exit,
+    };
+    let seeds = match (args.seeds, args.duration) {
+        (Some(n), _) => Some(n),
+        (None, Some(_)) => None,
+        (None, None) => Some(profile.seeds),
+    };
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let header = Header {
+        v: FORMAT,
+        release: args.arc.as_str().into(),
+        profile: profile.name.clone(),
+        digest: format!("{:016x}", profile.digest()),
+        seeds,
+        shard,
+    };
+    let (mut results, seen) = match Results::open(&args.out, &header, args.resume) {
+        Ok(opened) => opened,
+        Err(error) => return refused(&error, io),
+    };
+    let mut sums = Sums::default();
+    let mut done = BTreeSet::new();
+    for (seed, one) in &seen {
+        sums.add(*seed, one);
+        done.insert(*seed);
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let campaign =
+        Campaign { release: args.arc, profile: &profile, shard, seeds, jobs: args.jobs.unwrap_or(processors) };
+    let meter = super::progress::Watch::new(io.progress, campaign.len(), sums.seeds, args.duration);
+    let mut broken = None;
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    campaign.run(&done, &mut |seed, one| {
+        sums.add(seed, &one);
+        if let Err(error) = results.add(seed, &one) {
+            broken = Some(error);
+        }
+        meter.tell(&sums);
+        broken.is_none() && !meter.is_over()
+    });
+    std::panic::set_hook(quiet);
+    meter.end();
+    if let Some(error) = broken {
+        return refused(&error, io);
+    }
+    conclude(&header, &profile, &sums, &args.out, Told { json: args.json, shrink: !args.no_shrink }, io)
+}
+
+/// How the end is told.
+#[derive(Clone, Copy)]
+struct Told {
+    json: bool,
+    shrink: bool,
+}
+
+/// Findings, tables and the verdict of a campaign that is over.
+fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: Told, io: &mut Io<'_>) -> Exit {
+    let Some(release) = Sums::release(header) else { return Exit::Rejected };
+    let mut findings: Vec<Finding> = Vec::new();
+    if told.shrink && !sums.classes.is_empty() {
+        let seeds: Vec<(Class, Vec<u64>)> =
+            sums.classes.iter().map(|(c, s)| (c.clone(), s.fastest.iter().map(|(_, seed)| *seed).collect())).collect();
+        io.say(&format!("shrinking what was found: {} classes\n", seeds.len()));
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        findings = finding::distinct(&seeds, &|seed| draw(seed, profile, release), profile.shrink, 4, |_| {});
+        std::panic::set_hook(quiet);
+    }
+    for finding in &findings {
+        let file = out.join("findings").join(format!("{}.yaml", finding.name()));
+        let written = report::scenario_file(finding, profile).map_err(std::io::Error::other).and_then(|text| {
+            std::fs::create_dir_all(out.join("findings"))?;
+            std::fs::write(&file, text)
+        });
+        if let Err(error) = written {
+            io.say(&format!("warning: {}: {error}\n", file.display()));
+        }
+    }
+    let text = if told.json {
+        report::json(header, sums, &findings, out)
+    } else {
+        report::text(header, profile, sums, &findings, out)
+    };
+    io.print(&text);
+    report::verdict(profile, sums)
+}
+
+/// Joins the results of shards into one report.
+pub(super) fn merge(dirs: &[PathBuf], out: &Path, json: bool, no_shrink: bool, io: &mut Io<'_>) -> Exit {
+    let mut sums = Sums::default();
+    let mut known = BTreeSet::new();
+    let mut whole: Option<(Header, PathBuf)> = None;
+    let mut profile_of: Option<Profile> = None;
+    for dir in dirs {
+        let read = read_header(dir).and_then(|header| Ok((header, read_seeds(&dir.join("seeds.jsonl"))?.0)));
+        let (header, seen) = match read {
+            Ok(read) => read,
+            Err(error) => return refused(&error, io),
+        };
+        let mut of = header.clone();
+        of.shard = Shard::WHOLE;
+        match &whole {
+            Some((first, place)) if *first != of => {
+                let said = format!("results of another campaign than those in {}", place.display());
+                return refused(&ResultsError::Other { path: dir.clone(), said }, io);
+            }
+            Some(_) => {}
+            None => {
+                let named = header.profile.as_str();
+                profile_of = Profile::named(named).filter(|p| format!("{:016x}", p.digest()) == header.digest);
+                whole = Some((of, dir.clone()));
+            }
+        }
+        for (seed, one) in seen {
+            if !known.insert(seed) {
+                let said = format!("seed {seed} stands in the results of two shards");
+                return refused(&ResultsError::Other { path: dir.clone(), said }, io);
+            }
+            sums.add(seed, &one);
+        }
+    }
+    let Some((header, _)) = whole else { return Exit::Rejected };
+    let missing = header.seeds.map_or(0, |n| n - known.iter().filter(|s| **s < n).count() as u64);
+    if missing > 0 {
+        io.say(&format!("warning: {missing} of {} seeds are in none of these results\n", header.seeds.unwrap_or(0)));
+    }
+    let shrinks = profile_of.is_some() && !no_shrink;
+    let profile = profile_of.or_else(|| Profile::named("nightly"));
+    let Some(profile) = profile else { return Exit::Rejected };
+    let exit = conclude(&header, &profile, &sums, out, Told { json, shrink: shrinks }, io);
+    if missing > 0 { exit.and(Exit::Inconclusive) } else { exit }
+}
+
+fn refused(error: &ResultsError, io: &mut Io<'_>) -> Exit {
+    io.say(&format!("error: {error}\n"));
+    Exit::Rejected
+}
+
+fn profile(name: &str, io: &mut Io<'_>) -> Result<Profile, Exit> {
+    if let Some((file, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        return Profile::read(file, text).map_err(|rejected| {
+            io.say(&rejected.render(io.style.colour));
+            Exit::Bug
+        });
+    }
+    let text = match std::fs::read_to_string(name) {
+        Ok(text) => text,
+        Err(error) => {
+            let names = BUILT_IN.iter().map(|(known, _)| *known);
+            let hint = crate::scenario::diagnostic::suggestion(name, "profiles", names);
+            io.say(&format!("error: no profile `{name}`: {error}\n\nhint: {hint}, or the path of a file\n"));
+            return Err(Exit::Rejected);
+        }
+    };
+    Profile::read(name, &text).map_err(|rejected| {
+        io.say(&rejected.render(io.style.colour));
+        Exit::Rejected
+    })
+}
