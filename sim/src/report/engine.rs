@@ -21,7 +21,7 @@ pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
 
 /// Runs a plan in a world in which some machines are somebody else's.
 pub fn run_with(plan: &Plan, own: &Arc<OwnMachines>, options: &RunOptions) -> RunReport {
-    let made = world::run_with(plan, own, &world::RunOptions { trace: options.trace, stop_at_violation: false });
+    let made = world::run_with(plan, own, &world::RunOptions { trace: options.trace, ..world::RunOptions::default() });
     tell(plan, options, &made)
 }
 
