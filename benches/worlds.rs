@@ -15,7 +15,7 @@ use arc_sim_benches::{Reference, all};
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
-const OPTIONS: RunOptions = RunOptions { trace: false, stop_at_violation: false };
+const OPTIONS: RunOptions = RunOptions { trace: false, stop_at_violation: false, stop_on: None };
 
 /// Seconds that this thread has computed, if the system tells: on a busy machine the clock on the wall says nothing.
 fn computed() -> Option<f64> {
