@@ -114,7 +114,7 @@ fn workload(jobs: &[(&PlannedAction, &QueueJob)]) -> Vec<Workload> {
             count: (count > 1).then_some(count),
             every,
             times: every.map(|_| turns),
-            ..entry(job, count > 1 || every.is_some())
+            ..entry(job, count, every)
         });
         rest = &rest[taken.max(1)..];
     }
@@ -142,7 +142,7 @@ fn steps(times: &[Dur]) -> (usize, u32, Option<Dur>, u32) {
     }
 }
 
-fn entry(job: &QueueJob, several: bool) -> Workload {
+fn entry(job: &QueueJob, count: u32, every: Option<Dur>) -> Workload {
     let spec = &job.job;
     let (pattern, cancel) = match (spec.cancel, spec.silent_for, spec.docker_after) {
         (Some(JobCancel::AfterQueued(after)), ..) => (Pattern::CancelQueued, Some(after)),
@@ -150,7 +150,8 @@ fn entry(job: &QueueJob, several: bool) -> Workload {
         (None, Some(_), _) => (Pattern::SilentStep, None),
         (None, None, Some(_)) => (Pattern::DockerFirstStep, None),
         (None, None, None) if spec.container => (Pattern::ContainerJob, None),
-        (None, None, None) if several => (Pattern::Burst, None),
+        (None, None, None) if count > 1 => (Pattern::Burst, None),
+        (None, None, None) if every.is_some() => (Pattern::Trickle, None),
         (None, None, None) => (Pattern::Single, None),
     };
     Workload {
