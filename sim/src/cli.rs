@@ -7,6 +7,7 @@ mod conform;
 mod explain;
 mod fidelity;
 mod files;
+mod hunts;
 mod list;
 mod progress;
 mod run;
@@ -121,6 +122,20 @@ enum Command {
         /// Do not shrink what is found
         #[arg(long)]
         no_shrink: bool,
+    },
+    /// Measure how long chaos takes to find the known bugs of ARC's releases again
+    Hunts {
+        /// Only these, by name; default: all
+        only: Vec<String>,
+        /// How wild the worlds are: pr, nightly, release, or a file
+        #[arg(long, value_name = "PROFILE", default_value = "nightly")]
+        profile: String,
+        /// Most seeds for each
+        #[arg(long, value_name = "N", default_value_t = 2000)]
+        budget: u64,
+        /// Where the small scenarios are written
+        #[arg(long, value_name = "DIR", default_value = "out/hunts")]
+        out: PathBuf,
     },
     /// Hold the simulator against recordings of the real ARC, object by object
     Conform(conform::ConformArgs),
@@ -246,6 +261,10 @@ pub fn main_with(
         Command::List { what } => list::list(&what, &mut io),
         Command::Chaos(args) => chaos::chaos(&args, engine, &mut io),
         Command::Merge { dirs, out, json, no_shrink } => chaos::merge(&dirs, &out, json, no_shrink, &mut io),
+        Command::Hunts { only, profile, budget, out } => match chaos::profile(&profile, &mut io) {
+            Ok(profile) => hunts::hunts(&only, &profile, budget, &out, &mut io),
+            Err(exit) => exit,
+        },
         Command::Conform(args) => conform::conform(&args, &mut io),
         Command::Fidelity { dir, schedules, sabotage, json } => {
             fidelity::fidelity(&dir, schedules, json, sabotage, &mut io)

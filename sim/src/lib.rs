@@ -85,6 +85,7 @@ pub mod exit;
 pub mod fault;
 pub mod helm;
 pub mod invariant;
+pub mod marks;
 pub mod metrics;
 pub mod network;
 pub mod outcome;

@@ -35,6 +35,8 @@ pub struct RunReport {
     pub error_lines: BTreeMap<Str, u64>,
     /// Effects by action of the plan: an action with none was vacuous.
     pub hits: Vec<u32>,
+    /// Interesting states that were reached.
+    pub marks: crate::marks::Marks,
     /// Virtual time reached.
     pub ended_at: Time,
     /// Events handled.

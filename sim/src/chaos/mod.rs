@@ -9,6 +9,7 @@ mod draws;
 pub mod campaign;
 pub mod draw;
 pub mod finding;
+pub mod hunts;
 pub mod profile;
 pub mod report;
 pub mod results;

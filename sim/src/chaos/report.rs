@@ -15,6 +15,7 @@ use super::seed::examine;
 use super::settle;
 use crate::exit::Exit;
 use crate::invariant::{CATALOGUE, entry};
+use crate::marks::Mark;
 use crate::plan::{Plan, ReleaseRef};
 use crate::scenario::file::{Expect, Holds};
 use crate::scenario::write::{self, Title};
@@ -36,6 +37,11 @@ pub fn uncovered(profile: &Profile, sums: &Sums) -> Vec<String> {
         let fired = sums.families.get(id.as_str()).map_or(0, |(_, fired)| *fired);
         if *weight > 0 && fired == 0 {
             out.push(format!("fault `{id}` never changed anything"));
+        }
+    }
+    for (n, mark) in Mark::ALL.iter().enumerate() {
+        if sums.marks.get(n).is_none_or(|times| *times == 0) {
+            out.push(format!("mark `{}`: {}", mark.id(), mark.doc().trim()));
         }
     }
     for (n, promise) in CATALOGUE.iter().enumerate() {

@@ -96,6 +96,6 @@ fn seen(plan: &Plan, report: &RunReport) -> Seen {
         drawn,
         fired,
         looked: looked.sum(),
-        marks: 0,
+        marks: report.marks.0,
     }
 }

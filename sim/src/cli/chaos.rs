@@ -191,7 +191,8 @@ fn refused(error: &ResultsError, io: &mut Io<'_>) -> Exit {
     Exit::Rejected
 }
 
-fn profile(name: &str, io: &mut Io<'_>) -> Result<Profile, Exit> {
+/// The profile of a name or path; says what is wrong with it.
+pub(super) fn profile(name: &str, io: &mut Io<'_>) -> Result<Profile, Exit> {
     if let Some((file, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
         return Profile::read(file, text).map_err(|rejected| {
             io.say(&rejected.render(io.style.colour));

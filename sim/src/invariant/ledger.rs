@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunner, EphemeralRunnerSet};
+use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
 use arc_api::pod::Pod;
-use arc_api::{Duration, JobId, RunnerId, ScaleSetId, Str, Time, Token, Uid};
+use arc_api::{Duration, JobId, Kind, RunnerId, ScaleSetId, Str, Time, Token, Uid};
 
 use crate::world::SiteId;
 
@@ -66,6 +67,32 @@ pub struct SetState {
     pub bad: [bool; 4],
     /// When an API server last refused one of its runners' pods.
     pub pod_refused: Option<Time>,
+}
+
+/// The last writes of controllers that changed something: a world at rest has none.
+#[derive(Clone, Debug, Default)]
+pub struct Writes {
+    last: VecDeque<Time>,
+    latest: Option<(&'static str, Option<Kind>, Key)>,
+}
+
+impl Writes {
+    /// How many are remembered.
+    const KEPT: usize = 4;
+    /// Adds one.
+    pub fn add(&mut self, now: Time, request: &KubeRequest) {
+        if self.last.len() == Writes::KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(now);
+        self.latest = Some((request.verb(), request.kind(), request.key().unwrap_or_default()));
+    }
+    /// The latest, if there were several since: `patch EphemeralRunner arc-runners/x`.
+    pub fn go_on_since(&self, since: Time) -> Option<Str> {
+        let several = self.last.len() == Writes::KEPT && self.last.front().is_some_and(|first| *first > since);
+        let (verb, kind, key) = self.latest.as_ref().filter(|_| several)?;
+        Some(arc_api::format_smolstr!("{verb} {} {key}", kind.map_or("object", Kind::as_str)))
+    }
 }
 
 /// A runner set.
@@ -187,6 +214,8 @@ pub struct JitUse {
 /// Everything the observers remember.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
+    /// The last writes of controllers.
+    pub writes: Writes,
     /// Sets.
     pub sets: BTreeMap<SetKey, SetState>,
     /// Runner sets.

@@ -3,6 +3,7 @@
 //!
 //! A crash drops all of this; what was written stays. Source: arc-controllers.md §2, kubernetes-api.md §8, §9.
 
+mod pace;
 mod slow;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use controller_core::throttle::Throttles;
 use controller_core::triggers;
 use controller_core::workqueue::WorkQueue;
 
+use self::pace::Pace;
 use self::slow::Slow;
 use super::lease::{Election, ElectionOutput};
 use super::{Input, Output};
@@ -136,6 +138,7 @@ pub struct Manager {
     election: Option<Election>,
     log: Vec<LogLine>,
     reconciles: u64,
+    pace: Pace,
     stopped: bool,
     boots_at: Option<Time>,
     slow: Slow,
@@ -176,6 +179,7 @@ impl Manager {
             election: config.election.clone().map(|id| Election::new(config.settings.namespace.clone(), id)),
             log: Vec::new(),
             reconciles: 0,
+            pace: Pace::default(),
             stopped: false,
             boots_at: None,
             slow: Slow::default(),
@@ -187,6 +191,18 @@ impl Manager {
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.config.settings
+    }
+    /// Whether [`Manager::take_hot`] has something to tell.
+    pub fn is_hot(&self) -> bool {
+        self.pace.hot.is_some()
+    }
+    /// A key that was reconciled more often within a minute than any reason asks for; told once.
+    pub fn take_hot(&mut self) -> Option<(Kind, Key, u32)> {
+        self.pace.hot.take().map(|(slot, key, times)| (CONTROLLERS[slot], key, times))
+    }
+    /// Where its running passes will resume.
+    pub fn steps(&self) -> impl Iterator<Item = &'static str> {
+        self.workers.iter().filter_map(|w| w.job.as_ref().map(|(_, pass)| pass.at()))
     }
     /// Number of passes begun.
     pub fn reconciles(&self) -> u64 {
@@ -425,6 +441,7 @@ impl Manager {
                     self.shuffle(slot, now);
                     let Some(key) = self.queues[slot].get(now) else { break };
                     self.reconciles += 1;
+                    self.pace.begin(slot, &key, now);
                     self.workers[w].job = Some((key.clone(), AnyPass::new(slot, key, &self.config)));
                     self.step(w, None, now, out);
                 }

@@ -50,6 +50,7 @@ fn tell(plan: &Plan, options: &RunOptions, made: &outcome::RunReport) -> RunRepo
                 Action::Mark(text) => Some(text.clone()),
                 _ => None,
             })
+            .chain(made.marks.iter().map(|m| m.id().into()))
             .collect(),
         metrics: metrics(&made.figures),
         events: made.events,

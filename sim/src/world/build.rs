@@ -65,6 +65,8 @@ impl World {
             cancels: Default::default(),
             rules: BTreeMap::new(),
             behaviours: Shared::default(),
+            marks: Default::default(),
+            patches: Shared::default(),
             leak: super::Leak::default(),
             own,
             restarts: Shared::default(),

@@ -8,6 +8,7 @@ use controller_core::call::{CallError, Reply, Transport};
 
 use super::{Body, Event, InFlight, ProcId, Scheduled, SiteId, Tag, Watcher, World, describe};
 use crate::fault::{Point, Verdict};
+use crate::marks::Mark;
 use crate::plan::Role;
 use crate::process::Input;
 use crate::trace::{Digest, What};
@@ -150,6 +151,7 @@ impl World {
         error: Transport,
     ) {
         let until = if until == Time::NEVER { self.gives_up_at(call).unwrap_or(until) } else { until };
+        self.mark(if part == "reply" { Mark::ReplyLost } else { Mark::RequestLost });
         let Some(flight) = self.calls.get_mut(call) else { return };
         let (name, proc) = (describe(&flight.body), flight.proc);
         flight.reply = Some(match &flight.body {
@@ -433,6 +435,7 @@ impl World {
         let head = self.site(site).cluster.api().events_after(kind, cursor).map(|mut events| events.next().cloned());
         self.watchers[slot].head_at = Time::NEVER;
         let Ok(head) = head else {
+            self.mark(Mark::RelistAfterTooOld);
             self.watchers[slot].open = false;
             return self.input(proc, Input::WatchClosed(kind));
         };

@@ -11,6 +11,7 @@ mod furniture;
 mod kube;
 mod kubectl;
 mod listener;
+mod marks;
 mod observe;
 mod operators;
 mod pod_faults;
@@ -296,6 +297,10 @@ pub struct World {
     pub(crate) held_starts: Vec<(u32, Time, pods::NodeJob)>,
     /// Behaviours by release and changed switches.
     pub(crate) behaviours: Shared<Behaviours>,
+    /// Interesting states that were reached.
+    pub(crate) marks: crate::marks::Marks,
+    /// The last patch of each runner set: its id, and how many runners it asked for.
+    pub(crate) patches: Shared<BTreeMap<Uid, (i64, i32)>>,
     /// Planted by a test of the self-check.
     pub(crate) leak: Leak,
     /// Machines that stand in the places of ours.

@@ -30,6 +30,7 @@ impl World {
 
     pub(crate) fn observe_commit(&mut self, site: SiteId, event: &WatchEvent) {
         self.invariants.on_commit(site, event, self.now);
+        self.mark_commit(site, event);
         if let Some(pod) = event.object.get::<Pod>()
             && event.type_ == WatchType::Added
             && pod.spec.container("runner").is_some()
@@ -85,6 +86,7 @@ impl World {
             }
             _ => {}
         }
+        self.mark_service(event);
         self.invariants.on_service(event, self.now, self.cause);
         self.job_triggers(event);
         if !self.faults.is_idle() {
@@ -117,6 +119,7 @@ impl World {
 
     /// A service call was answered: polls keep a listener's clock going, JIT configurations are remembered.
     pub(crate) fn observe_service_call(&mut self, proc: ProcId, call: CallId, reply: &Reply) {
+        self.mark_service_call(reply);
         let Some(flight) = self.calls.get_mut(call) else { return };
         let Body::Service(request) = &flight.body else { return };
         let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };
@@ -164,6 +167,7 @@ impl World {
         reply: &Reply,
         changed: bool,
     ) {
+        self.mark_kube_call(request, reply);
         if let (KubeRequest::Create(Object::Pod(_)), Reply::Kube(Err(CallError::Api(_)))) = (request, reply) {
             self.metrics.count("pods_rejected");
             if let KubeRequest::Create(object) = request {
@@ -227,6 +231,9 @@ impl World {
                 _ => {}
             }
         }
+        if request.is_write() && changed && request.kind() != Some(Kind::Lease) {
+            self.invariants.ledger.writes.add(self.now, request);
+        }
         if request.is_write() && changed && !self.invariants.ledger.repeats.is_empty() {
             // Something came of it: what follows is no repetition.
             let key = request.key().unwrap_or_default();
@@ -250,6 +257,9 @@ impl World {
 
     pub(crate) fn observe_start(&mut self, id: ProcId, pod: &Arc<Pod>, attempt: u32) {
         let _ = pod;
+        let Some(process) = self.proc(id) else { return };
+        let (role, label) = (process.role, process.label.clone());
+        self.mark_start(role, &label);
         let Some(process) = self.proc(id) else { return };
         match process.role {
             Role::Listener => {
@@ -275,6 +285,7 @@ impl World {
 
     pub(crate) fn observe_exit(&mut self, id: ProcId, process: &Process, code: i32, text: &Str) {
         let _ = (id, text);
+        self.mark_exit(process, code);
         if process.role == Role::Listener {
             self.metrics.listener_exits.push((self.now, code));
             self.metrics.poll_ends(&(process.site, process.set_key.clone()), self.now);

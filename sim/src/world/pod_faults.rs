@@ -353,6 +353,9 @@ impl World {
                 continue;
             }
             self.faults.hit(action);
+            if matches!(f.mode, NodeMode::PowerOff | NodeMode::Vanish) {
+                self.mark_node_lost(site, &node);
+            }
             let now = self.now;
             let cluster = &mut self.sites[n].cluster;
             match f.mode {

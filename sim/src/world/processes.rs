@@ -72,6 +72,7 @@ impl World {
             self.output(id, actor, output);
         }
         self.scratch = out;
+        self.watch_pace(id);
     }
 
     fn output(&mut self, id: ProcId, actor: Actor, output: Output) {
@@ -180,6 +181,22 @@ impl World {
     /// The identity of a process that is gone and whose request still arrives.
     pub(crate) fn graveyard_identity(&self, id: ProcId) -> Option<(Identity, Actor)> {
         self.graves.get(&id).cloned()
+    }
+
+    /// A manager that goes round over one key is a finding.
+    fn watch_pace(&mut self, id: ProcId) {
+        let is_hot = |p: &Process| matches!(&p.machine, Machine::Manager(m) if m.is_hot());
+        if !self.proc(id).is_some_and(is_hot) {
+            return;
+        }
+        let hot = self.proc_mut(id).and_then(|p| match &mut p.machine {
+            Machine::Manager(manager) => manager.take_hot(),
+            _ => None,
+        });
+        let Some((kind, key, times)) = hot else { return };
+        let said = arc_api::format_smolstr!("was reconciled {times} times within a minute");
+        let (now, cause, about) = (self.now, self.cause, arc_api::format_smolstr!("{kind} {key}"));
+        self.violation("restarts-are-bounded", "controller", now, cause, &about, said);
     }
 
     fn on_step(&mut self, id: ProcId, kind: arc_api::Kind, step: &'static str) {

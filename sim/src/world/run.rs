@@ -268,6 +268,7 @@ impl World {
             figures,
             error_lines: self.metrics.error_lines.clone(),
             hits: self.faults.hits().to_vec(),
+            marks: self.marks,
             ended_at: self.now,
             events: self.events,
             fingerprint: self.trace.fingerprint(),
@@ -295,6 +296,17 @@ impl World {
         }
         self.invariants.looked("world-converges");
         let working = self.metrics.jobs.values().any(|j| j.started.is_some() && j.ended.is_none());
+        let last_end = self.metrics.jobs.values().filter_map(|j| j.ended).map(|(at, _)| at).max().unwrap_or(Time::ZERO);
+        let quiet_from = Time(now.0.saturating_sub(crate::chaos::settle::QUIET.as_micros()));
+        // What a job leaves behind is cleared away after it; a quiet window that began before that proves nothing.
+        if !working
+            && calm.after(Duration::from_secs(600)) <= quiet_from
+            && last_end.after(Duration::from_secs(60)) <= quiet_from
+            && let Some(latest) = self.invariants.ledger.writes.go_on_since(quiet_from)
+        {
+            let said = arc_api::format_smolstr!("controllers keep writing, the latest: {latest}");
+            self.violation("world-converges", "controller", now, cause, &"world".into(), said);
+        }
         let old = now.0.saturating_sub(Duration::from_secs(60).as_micros() as u64);
         let wrong: Vec<_> = self
             .invariants
