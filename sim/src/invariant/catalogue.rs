@@ -140,6 +140,21 @@ catalogue! {
         "whoever pays for them",
         "ten minutes: they go with an empty poll; a runner for each job whose own runner died, until the service gives the job up",
         "field-bugs.md LIVE-DOWN";
+    "demand-bounded" "SAFE-DEMAND" Always:
+        "A runner that jobs wait for is not removed to be made again.",
+        "whoever waits for the job, and for the image to be pulled once more",
+        "one such removal in ten minutes, which may have crossed with the job's arrival; a set whose limit was lowered, that is replaced or deleted; runners that end, fail or are deleted by somebody; runners beyond what all jobs need or maxRunners allows",
+        "Q-OFFER-KILLS-IDLE, empty-poll-kills-pending-runner, field-bugs.md SAFE-DEMAND";
+    "result-has-proof" "SAFE-RESULT" Always:
+        "An EphemeralRunner is Succeeded only if it had a job.",
+        "whoever waits for the job that it was made for",
+        "a runner that ended by itself because the service had lost its registration: its controller cannot know",
+        "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
+    "back-off-kept" "SAFE-RATE" Always:
+        "A pod that failed is followed by another one only after a wait.",
+        "the service's rate limits, the API server, whoever pays for nodes",
+        "pods that were deleted by somebody and did not fail",
+        "Q-BACKOFF-BYPASS (seven pods within a second are possible), field-bugs.md SAFE-RATE";
 }
 
 #[cfg(test)]

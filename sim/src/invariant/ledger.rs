@@ -65,6 +65,8 @@ pub struct SetState {
     pub failing: BTreeMap<&'static str, u32>,
     /// What was bad when it was weighed last: limit, minimum, surplus, duplicates.
     pub bad: [bool; 4],
+    /// When idle runners were removed although jobs waited for them.
+    pub removed_wanted: VecDeque<Time>,
     /// When an API server last refused one of its runners' pods.
     pub pod_refused: Option<Time>,
 }
@@ -150,6 +152,14 @@ pub struct RunnerState {
     pub live_in: Option<SetKey>,
     /// Its job.
     pub work: Work,
+    /// Whether it ever had one.
+    pub took_job: bool,
+    /// Whether a controller removed a registration of its while it was to live.
+    pub robbed: bool,
+    /// Whether its success without one has been told.
+    pub told: bool,
+    /// When its pod failed, if no other one was made since.
+    pub failed_at: Option<Time>,
 }
 
 /// Class of a runner in its set's counters.
@@ -317,7 +327,10 @@ impl Ledger {
     pub fn job_taken(&mut self, job: JobId, runner: RunnerId, now: Time) {
         let name = self.registrations.get(&runner).map(|r| &r.name);
         let Some(place) = name.and_then(|name| self.by_name.get(name)).cloned() else { return };
-        let home = self.runners.get(&place).and_then(|r| r.runner_set.clone());
+        let home = self.runners.get_mut(&place).and_then(|r| {
+            r.took_job = true;
+            r.runner_set.clone()
+        });
         self.jobs.entry(job).or_default().taken_by = Some((place, home));
         self.work_changes(job, 1, now);
     }

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod catalogue;
+mod churn;
 mod ending;
 mod ledger;
 mod observe;

@@ -253,6 +253,7 @@ impl Invariants {
             self.ledger.by_name.insert(er.metadata.name.clone(), place.clone());
         }
         self.count(&place, now);
+        self.check_success(&place, er, now);
         if was_there && !gone && registered <= 1 {
             // Nothing that matters to its registrations has changed.
             self.looked("one-registration-per-runner");
@@ -366,6 +367,10 @@ impl Invariants {
         let place: SiteKey = (site, pod.metadata.key());
         let runner = self.ledger.runners.entry(place.clone()).or_default();
         runner.pod = (!gone).then(|| pod.clone());
+        if !gone {
+            self.check_wait(&place, pod, type_ == WatchType::Added, now);
+        }
+        let runner = self.ledger.runners.entry(place.clone()).or_default();
         if type_ == WatchType::Added {
             let made = Ledger::window(&mut runner.pods_made, now, Duration::from_secs(600));
             self.looked("restarts-are-bounded");

@@ -83,6 +83,9 @@ impl Invariants {
                         "its registration was removed during its job".into(),
                     );
                 }
+                if !busy && *why == RunnerEnd::Removed {
+                    self.check_removal(*runner, name, now, cause);
+                }
                 self.on_online(*runner, None, now);
                 if let Some(place) = self.ledger.by_name.get(name).cloned() {
                     if let Some(r) = self.ledger.runners.get_mut(&place) {

@@ -118,6 +118,13 @@ pub const INVARIANTS: &[InvariantInfo] = &[
         relied_on_by: "whoever merges on green",
     },
     InvariantInfo {
+        id: "back-off-kept",
+        catalogue: "SAFE-RATE",
+        kind: Kind::Always,
+        promise: "a pod that failed is followed by another one only after a wait",
+        relied_on_by: "the service's rate limits, the API server, whoever pays for nodes",
+    },
+    InvariantInfo {
         id: "restarts-are-bounded",
         catalogue: "SAFE-RATE",
         kind: Kind::Always,

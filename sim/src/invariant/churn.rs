@@ -1,0 +1,85 @@
+//! Runners that are made and removed for nothing: demand that is answered by removing who could serve it, waits that are skipped,
+//! successes without a job. Called by the world; decides nothing about it.
+
+use std::sync::Arc;
+
+use arc_api::crd::{EphemeralRunner, ErPhase};
+use arc_api::pod::{Pod, PodPhase};
+use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
+
+use super::Invariants;
+use super::ledger::{Ledger, SiteKey};
+use crate::trace::EventId;
+
+/// A pod that is made sooner after its predecessor's failure has not been waited for: the shortest wait of any release is 5 s.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Removals of wanted runners within this time are the rule, not a crossing of messages.
+const OFTEN: Duration = Duration::from_secs(600);
+
+impl Invariants {
+    /// A registration was removed by a controller: does a job wait that its runner could have taken?
+    pub(super) fn check_removal(&mut self, id: RunnerId, name: &Str, now: Time, cause: EventId) {
+        self.looked("demand-bounded");
+        let ledger = &mut self.ledger;
+        let Some(runner) = ledger.by_name.get(name).and_then(|place| ledger.runners.get_mut(place)) else { return };
+        runner.robbed |= runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting());
+        let Some(er) = &runner.object else { return };
+        // Only a runner that is removed for the number's sake: not one that ended, failed, or is deleted by somebody.
+        let ended = |p: &Arc<Pod>| p.status.phase.is_terminal() || p.metadata.is_deleting();
+        if er.metadata.is_deleting()
+            || er.status.runner_id != id
+            || er.status.phase.is_done()
+            || er.status.failures.as_ref().is_some_and(|f| !f.is_empty())
+            || runner.pod.as_ref().is_none_or(ended)
+        {
+            return;
+        }
+        let Some(key) = runner.live_in.clone() else { return };
+        let offered = ledger.jobs.values().filter(|j| j.set.as_ref() == Some(&key)).filter(|j| !j.assigned).filter(|j| j.started.is_none() && j.ended.is_none()).count() as i32;
+        let set = ledger.set(&key);
+        let settled = set.ars.as_ref().is_some_and(|a| !a.metadata.is_deleting()) && set.runner_sets.len() == 1;
+        let lowered = set.lowered_at.is_some_and(|at| now.since(at) < OFTEN);
+        let wanted = (set.waiting + offered + set.running.max(set.busy)).min(set.max);
+        if !settled || lowered || set.live - 1 >= wanted || set.waiting + offered == 0 {
+            return;
+        }
+        // One such removal may have crossed with the job's arrival.
+        if Ledger::window(&mut set.removed_wanted, now, OFTEN) >= 2 {
+            let said = format_smolstr!("removed {name} while {} jobs wait, again", set.waiting + offered);
+            let about = format_smolstr!("AutoscalingRunnerSet {}", key.1);
+            self.report("demand-bounded", "runner-set", now, cause, &about, said);
+        }
+    }
+
+    /// A runner's phase is written: success needs a job.
+    pub(super) fn check_success(&mut self, place: &SiteKey, er: &Arc<EphemeralRunner>, now: Time) {
+        if er.status.phase != ErPhase::Succeeded {
+            return;
+        }
+        self.looked("result-has-proof");
+        let Some(runner) = self.ledger.runners.get_mut(place) else { return };
+        if runner.robbed && !runner.took_job && !er.metadata.is_deleting() && !std::mem::replace(&mut runner.told, true) {
+            let about = format_smolstr!("EphemeralRunner {}", place.1);
+            self.report("result-has-proof", "runner", now, 0, &about, "is Succeeded, never had a job, and its registration was removed by its own controller".into());
+        }
+    }
+
+    /// A runner's pod ends or another one is made.
+    pub(super) fn check_wait(&mut self, place: &SiteKey, pod: &Arc<Pod>, added: bool, now: Time) {
+        let Some(runner) = self.ledger.runners.get_mut(place) else { return };
+        if !added {
+            if pod.status.phase == PodPhase::Failed && !pod.metadata.is_deleting() {
+                runner.failed_at.get_or_insert(now);
+            }
+            return;
+        }
+        let Some(failed) = runner.failed_at.take() else { return };
+        self.looked("back-off-kept");
+        if now.since(failed) < SOON {
+            let about = format_smolstr!("EphemeralRunner {}", place.1);
+            let said = format_smolstr!("got another pod {} ms after its pod had failed", now.since(failed).as_millis());
+            self.report("back-off-kept", "runner", now, 0, &about, said);
+        }
+    }
+}
