@@ -226,6 +226,10 @@ impl Demand {
             }
         }
     }
+    /// The service was asked which offers are open: what it does not name is none any more.
+    pub fn keep_offers(&mut self, open: &[JobEvent]) {
+        self.offers.retain(|request| open.iter().any(|e| e.job.request == *request));
+    }
     /// Whether the service holds offers that this process was not told of: a predecessor deleted their message.
     pub fn misses_offers(&self, max: i32) -> bool {
         self.statistics.total_available_jobs > 0 && self.offers.is_empty() && self.room(max) > 0

@@ -217,7 +217,12 @@ impl Listener {
         };
         match (self.setup.behaviour.listener_seed, &mut self.work.source) {
             (SeedRule::Acquired, Source::Session(_, events)) => *events = offers,
-            (SeedRule::Reconciled, _) => self.scaler.observe(None, &offers, now),
+            (SeedRule::Reconciled, _) => {
+                if let Some(demand) = self.scaler.demand_mut() {
+                    demand.keep_offers(&offers);
+                }
+                self.scaler.observe(None, &offers, now);
+            }
             (SeedRule::Acquired | SeedRule::Discarded | SeedRule::None, _) => {}
         }
     }
@@ -256,8 +261,16 @@ impl Listener {
         match result {
             Ok(ok) => {
                 let asked = std::mem::take(&mut self.work.asked);
+                let mut denied = false;
                 if let (Some(demand), ServiceOk::Acquired(got)) = (self.scaler.demand_mut(), &ok) {
                     demand.on_acquired(&asked, got, now);
+                    denied = got.len() < asked.len();
+                }
+                // Those that were cancelled or went to others cost a poll each if the rest waited for the next one.
+                if denied && !self.offers().is_empty() && self.work.tries < ACQUIRES && !self.cancelled {
+                    self.work.tries += 1;
+                    let open = Op::GetAcquirableJobs(self.setup.config.runner_scale_set_id);
+                    return self.submit(Doing::Seed, open, now);
                 }
                 self.work.at += 1;
             }

@@ -148,6 +148,15 @@ fn a_failed_acquire_is_tried_again_and_offers_of_others_are_dropped() {
 }
 
 #[test]
+fn when_offers_turn_out_to_be_gone_the_open_ones_are_asked_for_at_once() {
+    let mut rig = rig(0, 1);
+    rig.taken = vec![1, 2, 3];
+    rig.offers = vec![offer(4)];
+    rig.say(10, 1, &[offer(1), offer(2), offer(3), offer(4)], statistics(1, 0)).run(40);
+    assert_eq!(rig.timed(&["E12", "E13", "set"]), "0:set=0/1 10:E12(1) 10:E13 10:E12(4) 10:set=1/2");
+}
+
+#[test]
 fn offers_that_a_predecessor_left_are_asked_for() {
     let mut rig = rig(0, 5);
     rig.statistics = Some(statistics(1, 0));
