@@ -10,8 +10,14 @@ use super::ledger::{JobState, Online, Registration, SetKey};
 use crate::trace::EventId;
 
 impl Invariants {
-    /// Something happened inside the service.
-    pub(crate) fn on_service(&mut self, event: &ServiceEvent, now: Time, cause: EventId) {
+    /// Something happened inside the service. `works` is asked whether the process of a registration still has a job.
+    pub(crate) fn on_service(
+        &mut self,
+        event: &ServiceEvent,
+        now: Time,
+        cause: EventId,
+        works: impl Fn(RunnerId) -> bool,
+    ) {
         match event {
             ServiceEvent::JobQueued { job } => {
                 self.ledger.jobs.insert(*job, JobState { queued: now, ..JobState::default() });
@@ -73,7 +79,7 @@ impl Invariants {
             ServiceEvent::RunnerRemoved { runner, name, why, .. } => {
                 self.looked("busy-runner-kept");
                 let busy = self.ledger.registrations.get(runner).is_some_and(|r| r.state == Online::Busy);
-                if busy && *why == RunnerEnd::Removed {
+                if busy && *why == RunnerEnd::Removed && works(*runner) {
                     self.report(
                         "busy-runner-kept",
                         "runner",

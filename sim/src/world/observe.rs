@@ -7,7 +7,7 @@ use arc_api::kube::{Identity, KubeRequest, WatchEvent, WatchType};
 use arc_api::meta::Key;
 use arc_api::pod::Pod;
 use arc_api::service::{JobResult, Op, ServiceOk};
-use arc_api::{Duration, JobId, Kind, Object, Str, Time, format_smolstr};
+use arc_api::{Duration, JobId, Kind, Object, RunnerId, Str, Time, format_smolstr};
 use controller_core::call::{CallError, Reply};
 use fake_github::event::ServiceEvent;
 
@@ -87,7 +87,12 @@ impl World {
             _ => {}
         }
         self.mark_service(event);
-        self.invariants.on_service(event, self.now, self.cause);
+        let procs = &self.procs;
+        let works = |id: RunnerId| {
+            let machines = procs.iter().flatten().map(|p| &p.machine);
+            machines.into_iter().any(|m| matches!(m, Machine::Runner(r) if r.registration() == id && r.job().is_some()))
+        };
+        self.invariants.on_service(event, self.now, self.cause, works);
         self.job_triggers(event);
         if !self.faults.is_idle() {
             self.service_reactions(event);
