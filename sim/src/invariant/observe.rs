@@ -48,8 +48,9 @@ impl Invariants {
             Some((min, max)) => {
                 let news = !state.wanted;
                 state.wanted = true;
-                // The limit that ARC can know of is the object's.
-                let max = state.ars.as_ref().map_or(max, |_| state.max);
+                // The limits that ARC can know of are the object's: Helm's merge patch of a custom resource leaves alone what
+                // somebody else changed and the chart's text has not.
+                let (min, max) = state.ars.as_ref().map_or((min, max), |_| (state.min, state.max));
                 state.limit(min, max, now);
                 if news {
                     self.looked("listener-is-polling");
