@@ -165,7 +165,11 @@ fn sound(plan: &Plan) -> bool {
     let sets = plan.world.clusters.iter().flat_map(|c| &c.scale_sets);
     sets.into_iter().all(|s| s.max_runners.is_none_or(|max| s.min_runners.unwrap_or(0) <= max))
         && plan.actions.iter().all(|a| {
-            let in_time = !matches!(a.when, When::At(at) if at >= plan.run_for);
+            let in_time = match &a.when {
+                When::At(at) => *at < plan.run_for,
+                // What is waited for after another action goes with that action.
+                When::Event(t) => t.since.as_ref().is_none_or(|id| plan.actions.iter().any(|a| a.id == *id)),
+            };
             in_time
                 && match &a.what {
                     Action::Operator(Operator::Install(p)) => p.or_upgrade,

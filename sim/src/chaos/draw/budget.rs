@@ -2,8 +2,15 @@
 //!
 //! Never makes a plan harder.
 
+use std::collections::BTreeMap;
+
+use arc_api::Str;
+
 use crate::plan::fault::NodeMode;
-use crate::plan::{Action, Dur, Fault, Operator, Plan, PlannedAction, When};
+use crate::plan::operator::ChartRef;
+use crate::plan::{
+    Action, Dur, Fault, Glob, ObjectIs, ObjectState, Operator, Plan, PlannedAction, SetRef, Trigger, When, WorldSpec,
+};
 
 /// Keeps a plan within the budget.
 pub(super) fn keep(plan: &mut Plan) {
@@ -24,6 +31,9 @@ pub(super) fn keep(plan: &mut Plan) {
     }
     let run_for = plan.run_for;
     plan.actions.retain_mut(|a| ends_in_time(a, run_for));
+    let world = &plan.world;
+    plan.actions.retain_mut(|a| stays_one(a, world));
+    wait_for_the_end(plan);
 }
 
 /// Every fault ends with the time for faults.
@@ -32,4 +42,63 @@ fn ends_in_time(action: &mut PlannedAction, run_for: Dur) -> bool {
     let left = Dur(run_for.0.saturating_sub(at.0));
     action.lasts = Some(action.lasts.unwrap_or(left).min(left));
     left > Dur::ZERO
+}
+
+/// Replicas that elect nobody work side by side for ever, and each undoes what the other makes. The chart turns the election on
+/// with `replicaCount` above 1; who scales the Deployment by hand from one replica gets none (arc-controllers.md,
+/// `--enable-leader-election`).
+fn stays_one(action: &mut PlannedAction, world: &WorldSpec) -> bool {
+    let Action::Operator(Operator::ScaleController(s)) = &mut action.what else { return true };
+    let elects = world.clusters.iter().flat_map(|c| &c.controllers).all(|c| c.replicas > 1);
+    s.replicas = s.replicas.filter(|n| *n <= 1 || elects);
+    s.replicas.is_some() || s.restart || s.leader_change
+}
+
+/// Who installs a chart again waits until the user's object of the old release is gone. Helm does not: it takes objects over that
+/// are being deleted, says `deployed`, and nobody can take a deletion back (recorded; kubernetes-api.md §9.4).
+fn wait_for_the_end(plan: &mut Plan) {
+    let mut gone: BTreeMap<Str, (Str, Dur)> = BTreeMap::new();
+    let mut order: Vec<usize> = (0..plan.actions.len()).collect();
+    order.sort_by_key(|n| at(&plan.actions[*n]));
+    for n in order {
+        let action = &mut plan.actions[n];
+        let Some(at) = at(action) else { continue };
+        match &action.what {
+            Action::Operator(Operator::Uninstall(u)) => {
+                if let Some(set) = set_of(&u.chart) {
+                    gone.insert(set.name.clone(), (action.id.clone(), at));
+                }
+            }
+            Action::Operator(Operator::Install(i)) => {
+                let Some(set) = set_of(&i.chart) else { continue };
+                let Some((id, since)) = gone.get(&set.name) else { continue };
+                let object = ObjectState {
+                    kind: Glob("autoscalingrunnersets".into()),
+                    name: Glob(set.name.clone()),
+                    scale_set: None,
+                    is: ObjectIs::Gone,
+                    phase: None,
+                    count: 1,
+                };
+                action.when = When::Event(Box::new(Trigger {
+                    object: Some(object),
+                    since: Some(id.clone()),
+                    after: Some(Dur(at.0.saturating_sub(since.0))),
+                    ..Trigger::default()
+                }));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn set_of(chart: &ChartRef) -> Option<&SetRef> {
+    chart.scale_set.as_ref()
+}
+
+fn at(action: &PlannedAction) -> Option<Dur> {
+    match action.when {
+        When::At(at) => Some(at),
+        When::Event(_) => None,
+    }
 }
