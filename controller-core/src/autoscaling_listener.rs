@@ -58,6 +58,7 @@ steps! {
     AfterPodConfigRead = "after-pod-config-read",
     AfterPodCreated = "after-pod-created",
     AfterStalePodDeleted = "after-stale-pod-deleted",
+    AfterLiveListenerRead = "after-live-listener-read",
     AfterHealthWritten = "after-health-written",
     AfterEndCounted = "after-end-counted",
     AfterEndedPodDeleted = "after-ended-pod-deleted",
@@ -86,6 +87,8 @@ pub struct AlPass {
     proxy_users: Vec<(Str, Str)>,
     /// The config secret was created or changed in this pass.
     config_changed: bool,
+    /// The pod whose end is to be counted.
+    ended: Option<Arc<arc_api::pod::Pod>>,
     /// Position in the order of deletion, and whether anything was still there.
     part: usize,
     remains: bool,
@@ -103,6 +106,7 @@ impl AlPass {
             certificate: Str::default(),
             proxy_users: Vec::new(),
             config_changed: false,
+            ended: None,
             part: 0,
             remains: false,
             verdict: None,
@@ -312,6 +316,7 @@ impl AlPass {
             Step::AfterPodConfigRead => self.after_pod_config_read(o),
             Step::AfterPodCreated => self.ends(o, ("Failed to create listener pod", "PodRejected"), Self::settle),
             Step::AfterStalePodDeleted => self.after_stale_pod_deleted(o),
+            Step::AfterLiveListenerRead => self.after_live_listener_read(o),
             Step::AfterHealthWritten => self.ends(o, ("Failed to write listener status", "ApiServer"), Self::settle),
             Step::AfterEndCounted => self.after_end_counted(o),
             Step::AfterEndedPodDeleted => self.after_ended_pod_deleted(o),

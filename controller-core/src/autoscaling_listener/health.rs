@@ -41,7 +41,10 @@ impl AlPass {
             if let Some(rest) = self.wait_before_next_pod(o) {
                 return Decision::End(Outcome::After(rest));
             }
-            return self.need_config(o);
+            return match o.settings.behaviour.al_restart {
+                ListenerRestart::Immediate => self.need_config(o),
+                ListenerRestart::Backoff => self.read_live_listener(None),
+            };
         };
         if self.has_stale_config(&pod) {
             return self.delete(Step::AfterStalePodDeleted, Kind::Pod, self.key.clone());
@@ -66,8 +69,38 @@ impl AlPass {
         (o.now < due).then(|| due.since(o.now))
     }
 
-    fn replace(&mut self, pod: &Pod, o: &Observed<'_>) -> Decision {
+    /// How often it ended stands in the listener's status, and a cache that lags shows none of it: every end would be the first.
+    fn read_live_listener(&mut self, ended: Option<Arc<Pod>>) -> Decision {
+        self.ended = ended;
+        self.get(Step::AfterLiveListenerRead, Kind::AutoscalingListener, self.key.clone())
+    }
+
+    pub(super) fn after_live_listener_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.as_ref().and_then(AutoscalingListener::unwrap).cloned(),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return Decision::End(Outcome::failed(&e)),
+        };
+        let same =
+            |l: &Arc<AutoscalingListener>| l.metadata.uid == self.listener().metadata.uid && !l.metadata.is_deleting();
+        let Some(live) = live.filter(same) else { return Self::settle(o) };
+        self.listener = Some(live);
+        match (self.ended.take(), self.wait_before_next_pod(o)) {
+            (Some(pod), _) => self.count_end(&pod, o),
+            (None, Some(rest)) => Decision::End(Outcome::After(rest)),
+            (None, None) => self.need_config(o),
+        }
+    }
+
+    fn replace(&mut self, pod: &Arc<Pod>, o: &Observed<'_>) -> Decision {
         if o.settings.behaviour.al_restart == ListenerRestart::Backoff && !is_counted(self.listener(), pod) {
+            return self.read_live_listener(Some(Arc::clone(pod)));
+        }
+        self.delete(Step::AfterEndedPodDeleted, Kind::Pod, self.key.clone())
+    }
+
+    fn count_end(&mut self, pod: &Pod, o: &Observed<'_>) -> Decision {
+        if !is_counted(self.listener(), pod) {
             let failing = Condition::new(FAILING, true, "Ended", how_it_ended(pod, &o.settings.behaviour));
             let status = &self.listener().status;
             let patch = AlStatusPatch {
