@@ -13,7 +13,7 @@ use super::scale::{NO_RUNNER, has_job};
 use super::{ErsPass, FINALIZER, Purpose, Step, fail, own_runners, settled};
 use crate::behaviour::{ErsGate, ErsScaleDown, RemovalTarget};
 use crate::call::CallError;
-use crate::ephemeral_runner::is_job_still_running;
+use crate::ephemeral_runner::{is_job_still_running, is_runner_unknown};
 use crate::names;
 use crate::reconcile::{Decision, Observed, Outcome};
 
@@ -99,6 +99,10 @@ impl ErsPass {
         match reply {
             Ok(_) => self.delete_runner(Step::AfterDeleted(Purpose::All), &runner),
             Err(e) if is_job_still_running(&e) => self.next_of_all(o),
+            // Its registration went before it did, or is being made anew: it deregisters itself.
+            Err(e) if is_runner_unknown(&e) && o.settings.behaviour.er_removal == RemovalTarget::Everything => {
+                self.delete_runner(Step::AfterDeleted(Purpose::All), &runner)
+            }
             Err(e) => {
                 self.errors.push(e.text());
                 self.next_of_all(o)
