@@ -162,8 +162,10 @@ impl HelmOp {
             (Command::Upgrade { .. }, Some(r)) if r.status.is_pending() => {
                 Err("another operation (install/upgrade/rollback) is in progress".into())
             }
-            (Command::Upgrade { values, reuse, .. }, Some(newest)) => {
-                let current = releases.current(&self.namespace, &self.name).unwrap_or(newest);
+            (Command::Upgrade { values, reuse, .. }, Some(_)) => {
+                let Some(current) = releases.current(&self.namespace, &self.name) else {
+                    return Err(format_smolstr!("\"{}\" has no deployed releases", self.name));
+                };
                 self.values = match values {
                     None => current.values.clone(),
                     Some(given) if *reuse => Arc::new(merge::coalesce(&current.values, given)),

@@ -91,10 +91,12 @@ impl Releases {
     pub fn last(&self, namespace: &Str, name: &Str) -> Option<&Revision> {
         self.history(namespace, name).last()
     }
-    /// The revision that an upgrade starts from: the deployed one, else the newest.
+    /// The revision that an upgrade starts from: the deployed one, else the newest if it failed or was superseded. One that is
+    /// being uninstalled is none (`prepareUpgrade` of Helm 3).
     pub fn current(&self, namespace: &Str, name: &Str) -> Option<&Revision> {
         let history = self.history(namespace, name);
-        history.iter().rev().find(|r| r.status == Status::Deployed).or(history.last())
+        let newest = history.last().filter(|r| matches!(r.status, Status::Failed | Status::Superseded));
+        history.iter().rev().find(|r| r.status == Status::Deployed).or(newest)
     }
     /// Every release with its newest revision: `helm list -A -a`.
     pub fn list(&self) -> impl Iterator<Item = (&Str, &Str, &Revision)> {
