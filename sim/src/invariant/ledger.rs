@@ -43,7 +43,7 @@ pub struct SetState {
     pub waiting: i32,
     /// Jobs of the set that a runner took and that are not over for the service, whatever became of the runner.
     pub running: i32,
-    /// All its runners work, or did until then: whoever waits, waits for them.
+    /// All its runners work, or did until then, or one took a job then: whoever waits, waits for them.
     pub full_at: Option<Time>,
     /// The same now.
     pub full: bool,
@@ -252,6 +252,8 @@ pub struct Ledger {
     pub repeats: BTreeMap<(u32, Key, u8), VecDeque<Time>>,
     /// When anything was last written by a controller.
     pub last_write: Time,
+    /// When an account, role or binding of a namespace was last taken away for good.
+    pub identity_gone: BTreeMap<(SiteId, Str), Time>,
     /// Sessions that exist, by scale set.
     pub sessions: BTreeMap<ScaleSetId, Str>,
 }
@@ -279,6 +281,13 @@ impl SetState {
     /// It may not make another runner: all work, or count as working at the service.
     pub fn is_full(&self) -> bool {
         self.busy.max(self.running) >= self.max
+    }
+    /// A job found a runner while there may be no more of them: those that wait have got one place ahead, also if no runner
+    /// works yet or any more because each takes longer to start than a job takes.
+    pub fn turn_taken(&mut self, now: Time) {
+        if self.live >= self.max {
+            self.full_at = Some(now);
+        }
     }
     /// What follows from its counters.
     pub fn settle(&mut self, now: Time) {

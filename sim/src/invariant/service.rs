@@ -47,6 +47,9 @@ impl Invariants {
                 let state = self.ledger.jobs.entry(*job).or_default();
                 (state.started, state.assigned) = (Some(now), false);
                 let set = state.set.clone();
+                if let Some(set) = &set {
+                    self.ledger.set(set).turn_taken(now);
+                }
                 self.job_runs(set.as_ref(), 1);
                 self.job_leaves_queue(set, now);
                 self.bounds.clear(&Check::JobRunner(*job));
