@@ -58,7 +58,7 @@ catalogue! {
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
         "whoever waits for the job",
-        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work; jobs for a set that its user took away, or that an eventual update drains; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work, and with each job that gets one of maxRunners runners; jobs for a set that its user took away, or that an eventual update drains; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I3";
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",
@@ -103,7 +103,7 @@ catalogue! {
     "min-runners-kept" "LIVE-MIN" Settles:
         "Idle runners reach minRunners.",
         "whoever pays for warm runners to have none waiting",
-        "five minutes, which begin again with the listener after an eventual update; a job takes a place until the service gives it up; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, which begin again with the listener after an eventual update; a job takes a place from its assignment until the service gives it up; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I2";
     "owned-by-user" "SAFE-OWNER" Always:
         "The objects the user owns, the AutoscalingRunnerSet and its scale set, are deleted only on the user's request.",
@@ -133,7 +133,7 @@ catalogue! {
     "runner-ready-before-job" "SAFE-READY" Always:
         "No job is taken before its docker daemon and its permissions are ready.",
         "whoever reads the job's red cross",
-        "a daemon that dies by itself during a job or less than half a minute before it, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice",
+        "a daemon that dies by itself during a job or less than half a minute before it, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice; a hook less than a minute after somebody removed an account, role or binding of the namespace: a runner that waited for a job then takes it before anybody can replace it",
         "field-bugs.md SAFE-READY";
     "surplus-disappears" "LIVE-DOWN" Settles:
         "Idle runners above what was asked for disappear.",

@@ -94,6 +94,7 @@ impl Invariants {
             Object::EphemeralRunner(o) => self.on_runner(site, o, gone, now),
             Object::Pod(o) => self.on_pod(site, o, event.type_, now),
             Object::ServiceAccount(o) => self.on_account(site, o, gone, now),
+            Object::Role(_) | Object::RoleBinding(_) if gone => self.identity_gone(site, &meta.namespace, now),
             _ => {}
         }
     }
@@ -392,7 +393,15 @@ impl Invariants {
         }
     }
 
+    /// From now on the tokens or rights of runners that are there are worth nothing.
+    fn identity_gone(&mut self, site: SiteId, namespace: &Str, now: Time) {
+        self.ledger.identity_gone.insert((site, namespace.clone()), now);
+    }
+
     fn on_account(&mut self, site: SiteId, account: &Arc<ServiceAccount>, gone: bool, now: Time) {
+        if gone {
+            self.identity_gone(site, &account.metadata.namespace, now);
+        }
         let broken = gone || account.metadata.is_deleting();
         let name = &account.metadata.name;
         let users: Vec<(Uid, Str, bool)> = self
@@ -441,8 +450,9 @@ impl Invariants {
         let (live, min, max, idle, busy, waiting) = (s.live, s.min, s.max, s.idle, s.busy, s.waiting);
         let (runner_sets, listeners) = (s.runner_sets.len(), s.listeners.len());
         let (wanted, running) = (s.wanted, s.running);
-        // A place is taken until the service gives its job up, whatever became of the runner that took it.
-        let due = min.min(max - busy.max(running)).max(0);
+        // A place is taken until the service gives its job up, whatever became of the runner that took it; who waits for a place
+        // takes the next runner that is idle.
+        let due = min.min(max.saturating_sub(busy.max(running)).saturating_sub(waiting)).max(0);
         // A job whose runner died is asked for until the service gives it up: nobody else can know.
         let lost = (running - busy).max(0);
         let bad = [

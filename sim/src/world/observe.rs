@@ -348,8 +348,12 @@ impl World {
         self.invariants.looked("runner-ready-before-job");
         let infra =
             why == "docker-socket" || matches!(why, "hook-permissions" | "hook-http-error" | "hook-create-failed");
+        let taken = self.invariants.ledger.identity_gone.get(&(set.0, set.1.namespace.clone()));
+        let lost = taken.is_some_and(|at| self.now.since(*at) < Duration::from_secs(60)) && why != "docker-socket";
         if infra {
             self.metrics.count("infra_failures");
+        }
+        if infra && !lost {
             let about = format_smolstr!("EphemeralRunner {name}");
             let said = match why {
                 "docker-socket" => "took a job whose docker daemon was not there".into(),
