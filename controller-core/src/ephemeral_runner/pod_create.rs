@@ -197,9 +197,12 @@ impl ErPass {
     }
 
     /// Whether a pod is there although refusals are still on record: whoever made it did not know of them, or could not say so.
+    /// A webhook refuses a pod that exists as well, so the refusal may be the younger one.
     pub(super) fn was_accepted(&self, pod: &Pod) -> bool {
-        let status = &self.runner().status;
-        status.rejections > 0 && status.last_rejection.is_none_or(|last| pod.metadata.creation_timestamp >= last)
+        let (status, meta) = (&self.runner().status, &pod.metadata);
+        let failed = status.failures.as_ref().is_some_and(|f| f.contains_key(&meta.uid));
+        let lives = !meta.is_deleting() && !pod.status.phase.is_terminal() && !failed;
+        status.rejections > 0 && (lives || status.last_rejection.is_none_or(|last| meta.creation_timestamp >= last))
     }
 
     pub(super) fn record_acceptance(&mut self) -> Decision {
