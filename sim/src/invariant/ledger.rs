@@ -21,6 +21,8 @@ pub type SiteKey = (SiteId, Key);
 pub struct SetState {
     /// Installed by Helm and not uninstalled: it shall exist.
     pub wanted: bool,
+    /// When its user last asked for it to go.
+    pub unwanted_at: Option<Time>,
     /// The objects whose deletion the user asked for, even if the user has changed his mind since.
     pub asked: BTreeSet<Uid>,
     /// minRunners as installed.
@@ -285,7 +287,8 @@ impl SetState {
     /// A job found a runner while there may be no more of them: those that wait have got one place ahead, also if no runner
     /// works yet or any more because each takes longer to start than a job takes.
     pub fn turn_taken(&mut self, now: Time) {
-        if self.live >= self.max {
+        // While runners come and go the jobs that have been given out say the same.
+        if self.live.max(self.waiting + self.running) >= self.max {
             self.full_at = Some(now);
         }
     }

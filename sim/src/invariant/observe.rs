@@ -65,6 +65,7 @@ impl Invariants {
             }
             None => {
                 state.wanted = false;
+                state.unwanted_at = Some(now);
                 state.asked.extend(state.ars.as_ref().map(|a| a.metadata.uid));
                 for check in [Check::Polling(set.clone()), Check::MinRunners(set.clone()), Check::Surplus(set.clone())]
                 {

@@ -38,8 +38,8 @@ pub(crate) enum Task {
 pub(crate) enum Wish {
     /// Nothing about scale sets.
     None,
-    /// This set shall exist, with these limits.
-    Set(Key, i32, i32),
+    /// This set shall exist, with these limits; since when somebody has been asking for it.
+    Set(Key, i32, i32, Time),
 }
 
 /// A command line at work.
@@ -147,8 +147,13 @@ impl World {
     pub(crate) fn wish(&mut self, site: SiteId, wish: Wish) {
         match wish {
             Wish::None => {}
-            Wish::Set(key, min, max) => {
-                self.intend((site, key), Some((min, max)));
+            Wish::Set(key, min, max, since) => {
+                let set = (site, key);
+                // Who has asked for the opposite meanwhile has the last word.
+                let over = self.invariants.ledger.sets.get(&set).and_then(|s| s.unwanted_at);
+                if over.is_none_or(|at| at < since) {
+                    self.intend(set, Some((min, max)));
+                }
                 self.after_observation();
             }
         }
@@ -258,7 +263,7 @@ impl World {
         };
         let op = HelmOp::new(spec.name.clone(), spec.namespace.clone(), command, server_minor(cluster));
         let limits = (spec.min_runners.unwrap_or(0) as i32, spec.max_runners.map_or(i32::MAX, |m| m as i32));
-        Some(Task::Helm(Box::new(op), Wish::Set(World::set_key(spec), limits.0, limits.1)))
+        Some(Task::Helm(Box::new(op), Wish::Set(World::set_key(spec), limits.0, limits.1, self.now)))
     }
 
     /// What is installed at time zero: controllers first, the sets when those have had time to start.
