@@ -11,6 +11,7 @@ mod hunts;
 mod list;
 mod progress;
 mod run;
+mod timeline;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -154,6 +155,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a scenario or a plan and write its history as one HTML page
+    Timeline(timeline::TimelineArgs),
     /// Print the JSON Schema of scenario files
     Schema,
 }
@@ -269,6 +272,7 @@ pub fn main_with(
         Command::Fidelity { dir, schedules, sabotage, json } => {
             fidelity::fidelity(&dir, schedules, json, sabotage, &mut io)
         }
+        Command::Timeline(args) => timeline::timeline(&args, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
         Command::Schema => {
             io.print(&schema());

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod event;
 pub mod judge;
 pub mod text;
+pub mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 

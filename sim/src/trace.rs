@@ -3,17 +3,20 @@
 //! The hash is always on; the events are kept only when somebody wants to read them, so a run is first made fast and, if it
 //! failed, made again with its whole history. Never formats in the loop.
 
+mod trips;
+
 use std::fmt;
 
-use arc_api::kube::{KubeRequest, Reason};
+use arc_api::kube::{KubeRequest, Reason, WatchType};
 use arc_api::meta::Key;
 use arc_api::service::Op;
-use arc_api::{Kind, Str, Time};
+use arc_api::{Kind, Object, Str, Time};
 use fake_github::event::ServiceEvent;
 
 use crate::plan::Role;
-
 use crate::shared::Shared;
+
+pub use trips::{Trip, TripId};
 
 /// Ordinal of a trace event; 0 is "nothing before".
 pub type EventId = u32;
@@ -122,8 +125,15 @@ pub enum What {
         /// Outcome.
         did: Str,
     },
-    /// A node did something to a pod.
-    Node(Str),
+    /// A cluster's store took a change over.
+    Commit {
+        /// Cluster, by its place in the plan.
+        site: u8,
+        /// What became of the object.
+        verb: WatchType,
+        /// The object as it is from now on, or was at last.
+        object: Object,
+    },
     /// An invariant was broken.
     Violation {
         /// Its id.
@@ -140,22 +150,28 @@ pub struct Trace {
     last: EventId,
     keep: bool,
     events: Vec<TraceEvent>,
-    names: Shared<Vec<Str>>,
+    trips: Vec<Trip>,
+    names: Shared<Vec<(Str, u8)>>,
 }
 
 impl Trace {
     /// A trace; `keep` decides whether events can be read afterwards.
     pub fn new(keep: bool) -> Trace {
-        Trace { hash: 0x5bd1_e995_9d1b_54a3, last: 0, keep, events: Vec::new(), names: vec!["world".into()].into() }
+        let names = vec![("world".into(), 0)].into();
+        Trace { hash: 0x5bd1_e995_9d1b_54a3, last: 0, keep, events: Vec::new(), trips: Vec::new(), names }
     }
-    /// Gives an actor its name.
-    pub fn actor(&mut self, name: impl Into<Str>) -> Actor {
-        self.names.push(name.into());
+    /// Gives an actor its name, and says in which cluster it lives, by the cluster's place in the plan.
+    pub fn actor(&mut self, name: impl Into<Str>, site: u8) -> Actor {
+        self.names.push((name.into(), site));
         Actor(self.names.len() as u32 - 1)
     }
     /// An actor's name.
     pub fn name(&self, actor: Actor) -> &str {
-        self.names.get(actor.0 as usize).map_or("?", Str::as_str)
+        self.names.get(actor.0 as usize).map_or("?", |(name, _)| name.as_str())
+    }
+    /// The cluster an actor lives in, by the cluster's place in the plan.
+    pub fn site(&self, actor: Actor) -> u8 {
+        self.names.get(actor.0 as usize).map_or(0, |(_, site)| *site)
     }
     /// Records an event: its digest always, the event itself only when the trace is kept.
     pub fn record(
@@ -280,7 +296,7 @@ impl fmt::Display for What {
             }
             What::Service { op, about, status, answer, .. } => write!(f, "{op:<6} {about} -> {status} {answer}"),
             What::ServiceEvent(event) => write!(f, "{event:?}"),
-            What::Node(text) => f.write_str(text),
+            What::Commit { verb, object, .. } => commit(*verb, object, f),
             What::ProcessStart { .. } => f.write_str("starts"),
             What::ProcessExit { code, text } if text.is_empty() => write!(f, "exits {code}"),
             What::ProcessExit { code, text } => write!(f, "exits {code}: {text}"),
@@ -294,6 +310,26 @@ impl fmt::Display for What {
     }
 }
 
+fn commit(verb: WatchType, object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let verb = match verb {
+        WatchType::Added => "ADDED",
+        WatchType::Modified => "MODIFIED",
+        WatchType::Deleted => "DELETED",
+    };
+    let meta = object.meta();
+    write!(f, "{verb} {} {} rv {}", object.kind(), meta.key(), meta.resource_version)?;
+    if meta.is_deleting() {
+        f.write_str(" (deleting)")?;
+    }
+    if let Some(pod) = object.get::<arc_api::pod::Pod>() {
+        write!(f, " {}", pod.status.phase.as_str())?;
+        if !pod.status.reason.is_empty() {
+            write!(f, " {}", pod.status.reason)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,7 +338,7 @@ mod tests {
     fn the_fingerprint_does_not_depend_on_keeping_events() {
         let run = |keep| {
             let mut t = Trace::new(keep);
-            let a = t.actor("manager");
+            let a = t.actor("manager", 0);
             let first = t.record(Time(1), 0, a, Digest::of(1).text("x"), || What::Signal("SIGHUP"));
             t.record(Time(2), first, a, Digest::of(2).with(7), || What::Signal("SIGTERM"));
             t

@@ -71,6 +71,11 @@ pub(super) fn load(paths: &[PathBuf], io: &mut Io<'_>) -> Found {
     found
 }
 
+/// Whether a file is a plan and no scenario: only plans state the version of their format, at their top.
+pub(super) fn is_plan(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("schema:"))
+}
+
 /// The problems of a file as events.
 pub(super) fn events(rejected: &Rejected) -> impl Iterator<Item = ReportEvent> + '_ {
     rejected.problems.iter().map(|p| {

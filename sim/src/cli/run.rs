@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,6 +32,13 @@ struct Task<'t> {
 fn name_of(plan: &Plan) -> RunName {
     let (scenario, variant) = (plan.scenario.clone(), plan.variant.clone());
     RunName { scenario, variant, release: plan.release.to_string().into(), seed: plan.seed }
+}
+
+/// Where what belongs to one plan is written.
+pub(super) fn directory_of(out: &Path, plan: &Plan) -> PathBuf {
+    let run = name_of(plan);
+    let variant = run.variant.as_ref().map_or_else(String::new, |v| format!("+{v}"));
+    out.join(format!("{}{variant}.{}.{}", run.scenario, run.release, run.seed))
 }
 
 /// What came of a task.
@@ -382,9 +389,7 @@ impl Teller<'_, '_> {
     }
     /// Writes a plan and gives its path, or says why it could not be written.
     fn keep(&mut self, plan: &Plan) -> String {
-        let run = name_of(plan);
-        let variant = run.variant.as_ref().map_or_else(String::new, |v| format!("+{v}"));
-        let directory = self.out.join(format!("{}{variant}.{}.{}", run.scenario, run.release, run.seed));
+        let directory = directory_of(self.out, plan);
         let file = directory.join("plan.yaml");
         let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&file, plan.to_yaml()));
         if let Err(error) = written {

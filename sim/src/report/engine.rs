@@ -25,7 +25,8 @@ pub fn run_with(plan: &Plan, own: &Arc<OwnMachines>, options: &RunOptions) -> Ru
     tell(plan, options, &made)
 }
 
-fn tell(plan: &Plan, options: &RunOptions, made: &outcome::RunReport) -> RunReport {
+/// Tells what came of a run that was made.
+pub fn tell(plan: &Plan, options: &RunOptions, made: &outcome::RunReport) -> RunReport {
     let trace = &made.trace;
     let hit = || plan.actions.iter().zip(&made.hits).filter(|(_, hits)| **hits > 0).map(|(action, _)| action);
     let violations = made.violations.iter().map(|v| Violation {
@@ -80,7 +81,7 @@ fn line(trace: &Trace, event: &TraceEvent) -> EventLine {
         What::Lost { .. } => "network",
         What::Fault { .. } => "fault",
         What::Operator { .. } => "operator",
-        What::Node(_) => "node",
+        What::Commit { .. } => "node",
         What::Violation { .. } => "FAIL",
     };
     EventLine {

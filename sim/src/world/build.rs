@@ -320,7 +320,7 @@ impl World {
 
     /// A process that operators' commands run in.
     pub(crate) fn operator_process(&mut self, site: SiteId, id: &Str, command: super::operators::Command) -> Process {
-        let actor = self.trace.actor(format_smolstr!("operator/{id}"));
+        let actor = self.trace.actor(format_smolstr!("operator/{id}"), site.0);
         Process {
             machine: Machine::Operator(Box::new(command)),
             actor,

@@ -8,7 +8,7 @@ use arc_api::{Str, Time};
 use controller_core::call::Reply;
 
 use super::{ProcId, SiteId};
-use crate::trace::EventId;
+use crate::trace::{EventId, TripId};
 
 /// A call in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +61,8 @@ pub(crate) struct InFlight {
     /// The reply will not come back, for this reason.
     pub(crate) lose_reply: Option<&'static str>,
     pub(crate) sent: Time,
+    /// Its trip in the trace.
+    pub(crate) trip: TripId,
     /// A fault has held it up on arrival: it is not met twice.
     pub(crate) held: bool,
     /// A DELETE that has read its object and not written yet.
@@ -147,6 +149,7 @@ mod tests {
             orphaned: false,
             lose_reply: None,
             sent: Time(0),
+            trip: 0,
             held: false,
             deleting: None,
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arc_api::kube::{Identity, KubeRequest, WatchType};
-use arc_api::{Duration, Kind, Str, Time};
+use arc_api::kube::{Identity, KubeRequest};
+use arc_api::{Duration, Kind, Time};
 use controller_core::call::{CallError, Reply, Transport};
 
 use super::{Body, Event, InFlight, ProcId, Scheduled, SiteId, Tag, Watcher, World, describe};
@@ -33,6 +33,7 @@ impl World {
             orphaned: false,
             lose_reply: None,
             sent: at,
+            trip: 0,
             held: false,
             deleting: None,
         });
@@ -51,6 +52,7 @@ impl World {
             return;
         }
         flight.sent = self.now;
+        flight.trip = self.trace.departs(self.now);
         let latency = match &flight.body {
             Body::Kube(..) => self.latency.kube,
             Body::Service(_) => self.latency.github,
@@ -95,7 +97,8 @@ impl World {
             }
             Verdict::Duplicate => {
                 if let Some(copy) = self.calls.get_mut(call).cloned() {
-                    let twin = self.calls.insert(InFlight { orphaned: true, ..copy });
+                    let trip = self.trace.departs_twice(copy.trip);
+                    let twin = self.calls.insert(InFlight { orphaned: true, trip, ..copy });
                     self.schedule(arrival, Event::Arrive(twin));
                 }
                 self.schedule(arrival, Event::Arrive(call));
@@ -134,7 +137,8 @@ impl World {
         if let Some(until) = self.gives_up_at(call).filter(|t| *t <= at)
             && let Some(copy) = self.calls.get_mut(call).cloned()
         {
-            let twin = self.calls.insert(InFlight { orphaned: true, ..copy });
+            let trip = self.trace.departs_twice(copy.trip);
+            let twin = self.calls.insert(InFlight { orphaned: true, trip, ..copy });
             self.schedule(at, Event::Arrive(twin));
             return self.lose(call, "reply", "too late", until, Transport::Timeout);
         }
@@ -153,7 +157,7 @@ impl World {
         let until = if until == Time::NEVER { self.gives_up_at(call).unwrap_or(until) } else { until };
         self.mark(if part == "reply" { Mark::ReplyLost } else { Mark::RequestLost });
         let Some(flight) = self.calls.get_mut(call) else { return };
-        let (name, proc) = (describe(&flight.body), flight.proc);
+        let (name, proc, trip) = (describe(&flight.body), flight.proc, flight.trip);
         flight.reply = Some(match &flight.body {
             Body::Kube(..) => Reply::Kube(Err(CallError::Transport(error))),
             Body::Service(_) => Reply::Service(Err(CallError::Transport(error))),
@@ -161,6 +165,7 @@ impl World {
         let actor = self.proc(proc).map(|p| p.actor).unwrap_or_default();
         let digest = Digest::of(20).text(&name).text(part).text(how);
         self.note(actor, digest, || What::Lost { call: name, part, how });
+        self.trace.is_lost(trip, self.cause);
         self.schedule(until, Event::Reply(call));
     }
 
@@ -192,7 +197,8 @@ impl World {
         }
         let Some(flight) = self.calls.get_mut(call) else { return };
         let Body::Kube(site, request) = flight.body.clone() else { return };
-        let (proc, orphaned, cause) = (flight.proc, flight.orphaned, flight.cause);
+        let (proc, orphaned, cause, trip) = (flight.proc, flight.orphaned, flight.cause, flight.trip);
+        self.trace.arrives(trip, self.now);
         if self.site(site).frozen_until > self.now {
             self.site_mut(site).held.push(Event::Arrive(call));
             return;
@@ -211,6 +217,7 @@ impl World {
         match self.verdict(call, Point::OnArrival) {
             Verdict::Answer(reply) => {
                 self.trace_kube(actor, &request, &reply, false);
+                self.trace.answered(trip, self.cause);
                 self.observe_kube_call(proc, site, &who, &request, &reply, false);
                 return self.send_back(call, *reply);
             }
@@ -238,6 +245,7 @@ impl World {
         });
         let changed = self.site(site).cluster.api().resource_version() != before;
         self.trace_kube(actor, &request, &reply, changed);
+        self.trace.answered(trip, self.cause);
         self.observe_kube_call(proc, site, &who, &request, &reply, changed);
         self.notice(site);
         if orphaned {
@@ -331,7 +339,8 @@ impl World {
             let at = self.now.after(d);
             return self.schedule(at, Event::Reply(call));
         }
-        let Some(InFlight { reply: Some(reply), .. }) = self.calls.remove(call) else { return };
+        let Some(InFlight { reply: Some(reply), trip, .. }) = self.calls.remove(call) else { return };
+        self.trace.comes_back(trip, self.now);
         if self.cause == 0 {
             self.cause = cause;
         }
@@ -358,7 +367,11 @@ impl World {
                     .with(event.object.kind() as u64 | (event.type_ as u64) << 8)
                     .with(meta.resource_version)
                     .text(&meta.name);
-                self.cause = self.trace.record(self.now, self.cause, actor, digest, || What::Node(commit_line(event)));
+                self.cause = self.trace.record(self.now, self.cause, actor, digest, || What::Commit {
+                    site: site.0,
+                    verb: event.type_,
+                    object: event.object.clone(),
+                });
                 self.observe_commit(site, event);
             }
             self.site_mut(site).seen = now_at;
@@ -445,24 +458,4 @@ impl World {
         let lag = self.dice.handlers.delay(self.latency.handlers);
         self.input(proc, Input::Watch(kind, event, lag));
     }
-}
-
-fn commit_line(event: &arc_api::kube::WatchEvent) -> Str {
-    let verb = match event.type_ {
-        WatchType::Added => "ADDED",
-        WatchType::Modified => "MODIFIED",
-        WatchType::Deleted => "DELETED",
-    };
-    let meta = event.object.meta();
-    let mut line = format!("{verb} {} {} rv {}", event.object.kind(), meta.key(), meta.resource_version);
-    if meta.is_deleting() {
-        line.push_str(" (deleting)");
-    }
-    if let Some(pod) = event.object.get::<arc_api::pod::Pod>() {
-        line.push_str(&format!(" {}", pod.status.phase.as_str()));
-        if !pod.status.reason.is_empty() {
-            line.push_str(&format!(" {}", pod.status.reason));
-        }
-    }
-    line.into()
 }

@@ -214,7 +214,7 @@ impl World {
         let label = self.role_label(role, pod);
         let set = pod.metadata.label("actions.github.com/scale-set-name").cloned().unwrap_or_default();
         let namespace = pod.metadata.label("actions.github.com/scale-set-namespace").cloned().unwrap_or_default();
-        let actor = self.trace.actor(name);
+        let actor = self.trace.actor(name, site.0);
         self.sites[site.0 as usize].cluster.container_started(uid, container, self.now);
         if let Machine::Dind(daemon) = &machine {
             self.sites[site.0 as usize].cluster.set_healthy(uid, container, daemon.ready, self.now);

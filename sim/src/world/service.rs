@@ -27,6 +27,7 @@ impl World {
             orphaned: false,
             lose_reply: None,
             sent: self.now,
+            trip: 0,
             held: false,
             deleting: None,
         });
@@ -41,6 +42,7 @@ impl World {
         let Some(flight) = self.calls.get_mut(call) else { return };
         self.cause = flight.cause;
         let (proc, orphaned) = (flight.proc, flight.orphaned);
+        self.trace.arrives(flight.trip, self.now);
         let late = self.now.since(flight.sent) >= Duration::from_secs(1);
         match self.verdict(call, Point::OnArrival) {
             Verdict::Answer(reply) => return self.answer(call, proc, *reply),
@@ -103,7 +105,8 @@ impl World {
             self.seen_by_clock(proc, &mut reply);
             self.runner_effects(proc, call, &reply);
         }
-        let Some(InFlight { body: Body::Service(request), .. }) = self.calls.get_mut(call) else { return };
+        let Some(InFlight { body: Body::Service(request), trip, .. }) = self.calls.get_mut(call) else { return };
+        let trip = *trip;
         let (op, status) = (request.op.code(), status_of(&reply));
         let about = if self.trace.is_kept() { about(&request.op) } else { Str::default() };
         let digest = Digest::of(3).text(op).with(u64::from(status));
@@ -117,6 +120,7 @@ impl World {
             status,
             answer: words,
         });
+        self.trace.answered(trip, self.cause);
         self.observe_service_call(proc, call, &reply);
         self.send_back(call, reply);
     }
@@ -175,6 +179,7 @@ impl World {
             let digest = Digest::of(20).text(&call).text("caller gone");
             let actor = self.proc(flight.proc).map(|p| p.actor).unwrap_or_default();
             self.note(actor, digest, || What::Lost { call, part: "reply", how: "caller gone" });
+            self.trace.is_lost(flight.trip, self.cause);
             self.cause = cause;
         }
     }
