@@ -33,11 +33,28 @@ pub(super) fn commit(verb: WatchType, detail: Option<&Value>) -> String {
         WatchType::Modified => "",
         WatchType::Deleted => "deleted",
     };
-    let told = changes.iter().map(|change| {
-        let part = |n: usize| cut(change[n].as_str().unwrap_or(""), 60);
-        format!("{} {} → {}", part(0), part(1), part(2))
-    });
-    line(&format!("{word} {}", told.collect::<Vec<_>>().join(", ")))
+    let mut told: Vec<(u8, String)> = changes
+        .iter()
+        .map(|change| {
+            let part = |n: usize| cut(change[n].as_str().unwrap_or(""), 60);
+            (interest(change[0].as_str().unwrap_or("")), format!("{} {} → {}", part(0), part(1), part(2)))
+        })
+        .collect();
+    told.sort_by_key(|(interest, _)| *interest);
+    // What always changes along with something else is told only where nothing else changed.
+    let best = told.first().map_or(0, |(interest, _)| *interest);
+    let told: Vec<String> = told.into_iter().filter(|(n, _)| *n <= best.max(1)).map(|(_, text)| text).collect();
+    line(&format!("{word} {}", told.join(", ")))
+}
+
+/// How much a change says of what happened: less is more.
+fn interest(path: &str) -> u8 {
+    const NOISE: [&str; 6] = ["conditions", "tatuses", "generation", "GracePeriod", "Time", "IP"];
+    match path {
+        "status.phase" | "status.reason" | "metadata.deletionTimestamp" => 0,
+        _ if NOISE.iter().any(|noise| path.contains(noise)) => 2,
+        _ => 1,
+    }
 }
 
 /// A service event without the punctuation of its type: `SessionRefused scale_set 1, holder 1, owner x`.
@@ -164,7 +181,7 @@ mod tests {
         let told = changes(&before, &after);
         assert_eq!(
             commit(WatchType::Modified, told.as_ref()),
-            "status.l[1] 2 → 3, status.phase Pending → Running, status.ready – → true"
+            "status.phase Pending → Running, status.l[1] 2 → 3, status.ready – → true"
         );
         assert_eq!(commit(WatchType::Deleted, None), "deleted");
         assert_eq!(

@@ -231,13 +231,16 @@ function drawFindings(p) {
     }
     if (x < NAMES - 2 || x > VIEW.width + 2) continue;
     p.strokeStyle = INK.bad;
-    p.lineWidth = finding.event - 1 === CHAIN.end ? 2 : 1;
+    const chosen = finding.event - 1 === CHAIN.end;
+    p.lineWidth = chosen ? 2 : 1;
+    p.globalAlpha = chosen ? 1 : 0.45;
     p.setLineDash([5, 3]);
     p.beginPath();
     p.moveTo(x, AXIS);
     p.lineTo(x, VIEW.height);
     p.stroke();
     p.setLineDash([]);
+    p.globalAlpha = 1;
   }
 }
 
@@ -323,12 +326,13 @@ function drawChain(p) {
 
 function drawEvents(p, row) {
   if (row.lane === undefined) {
-    if (row.closed) for (let l = 0; l < LANES.length; l++) if (LANES[l].group === row.group && SEEN.lane[l]) drawTicks(p, l, AXIS + row.y - VIEW.top + 3, row.h - 6);
+    const all = SEEN.groups[row.group];
+    if (row.closed) drawTicks(p, all, boundAt(VIEW.from, 0, all.length, all), boundAt(VIEW.to, 0, all.length, all), AXIS + row.y - VIEW.top + 3, row.h - 6);
     return;
   }
   const [lo, hi] = inWindow(row.lane), y = yOf(row.lane);
   if (hi - lo > plotWidth() / 2.5) {
-    drawTicks(p, row.lane, y - 6, 12);
+    drawTicks(p, SEEN.list, lo, hi, y - 6, 12);
     for (const e of CHAIN.told) if (EV.lane[e] === row.lane || EV.to[e] === row.lane) drawEvent(p, e, row.lane, y);
     return;
   }
@@ -383,24 +387,23 @@ function drawEvent(p, e, lane, y) {
 }
 
 /** Many events: one stroke for each column of pixels that has any, taller for more. */
-function drawTicks(p, lane, y, h) {
-  const [lo, hi] = inWindow(lane);
+function drawTicks(p, list, lo, hi, y, h) {
   const per = (VIEW.to - VIEW.from) / plotWidth();
   for (let k = lo; k < hi;) {
-    const x = Math.floor(xOf(SCALE.event[SEEN.list[k]]));
-    const next = Math.max(k + 1, gallop(VIEW.from + (x + 1 - NAMES) * per, k, hi));
+    const x = Math.floor(xOf(SCALE.event[list[k]]));
+    const next = Math.max(k + 1, gallop(list, VIEW.from + (x + 1 - NAMES) * per, k, hi));
     const share = Math.min(1, 0.35 + Math.log2(next - k + 1) / 8);
     let bad = false;
-    for (let m = k; m < next && m < k + 60; m++) if (EV.bad[SEEN.list[m]]) { bad = true; break; }
-    p.fillStyle = bad ? INK.bad : INK[INKS[EV.sort[SEEN.list[k]]]];
+    for (let m = k; m < next && m < k + 60; m++) if (EV.bad[list[m]]) { bad = true; break; }
+    p.fillStyle = bad ? INK.bad : INK[INKS[EV.sort[list[k]]]];
     p.fillRect(x, y + h * (1 - share) / 2, 1, h * share);
     k = next;
   }
 }
-function gallop(place, k, hi) {
+function gallop(list, place, k, hi) {
   let step = 1;
-  while (k + step < hi && SCALE.event[SEEN.list[k + step]] < place) step *= 2;
-  return boundAt(place, k + (step >> 1), Math.min(hi, k + step + 1));
+  while (k + step < hi && SCALE.event[list[k + step]] < place) step *= 2;
+  return boundAt(place, k + (step >> 1), Math.min(hi, k + step + 1), list);
 }
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 15e6, 3e7, 6e7, 12e7, 3e8, 6e8, 12e8, 18e8, 36e8, 72e8, 216e8, 864e8];

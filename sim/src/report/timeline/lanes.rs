@@ -133,6 +133,9 @@ impl Lanes {
             _ => format_smolstr!("{key}"),
         };
         let lane = self.lane(site, group, &name, || format_smolstr!("{kind} {key}"));
+        if kind == Kind::AutoscalingRunnerSet {
+            self.names.entry(key.name.clone()).or_insert(lane);
+        }
         for alias in [format_smolstr!("{kind} {key}"), format_smolstr!("{kind} {}", key.name)] {
             self.names.entry(alias).or_insert(lane);
         }

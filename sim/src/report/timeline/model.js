@@ -37,13 +37,13 @@ const CALLS = (() => {
 })();
 
 /** What the reader wants to see. */
-const WANT = { text: "", lanes: "", chainLanes: false, chainOnly: false, even: true, sorts: new Set(SORTS.map((_, n) => n)), closed: new Set() };
+const WANT = { text: "", lanes: "", chainLanes: false, chainOnly: false, busy: false, even: true, sorts: new Set(SORTS.map((_, n) => n)), closed: new Set() };
 
 /** The chain that is shown: its events from the oldest on, and which of them are told. */
 const CHAIN = { events: [], told: new Set(), most: 25, end: -1 };
 
 /** What follows from WANT: visible events, their lanes, the time scale. */
-const SEEN = { event: new Uint8Array(N), lane: new Uint8Array(LANES.length), start: null, list: null, count: 0 };
+const SEEN = { event: new Uint8Array(N), lane: new Uint8Array(LANES.length), start: null, list: null, groups: null, count: 0 };
 
 /** The first place in a sorted array whose value is not below `value`, from `lo` to `hi`. */
 function lowerBound(array, value, lo = 0, hi = array.length) {
@@ -55,11 +55,23 @@ function lowerBound(array, value, lo = 0, hi = array.length) {
 }
 
 function chainTo(event) {
-  const events = [];
-  for (let e = event; e >= 0; e = EV.cause[e]) events.push(e);
+  const events = [], finding = findingOf(event), turn = finding ? turnOf(finding) : -1;
+  if (turn >= 0) events.push(event);
+  for (let e = turn >= 0 ? turn : event; e >= 0; e = EV.cause[e]) events.push(e);
   CHAIN.events = events.reverse();
   CHAIN.end = event;
   tellChain(25);
+}
+
+/** Where something that was bad for too long turned bad: what is noticed at a deadline was caused there. */
+function turnOf(finding) {
+  if (finding.since === null || !finding.to) return -1;
+  const lane = finding.to - 1;
+  // The time is told in milliseconds; what was bad then had become so with the last event of its lane, shortly before.
+  for (let e = lowerBound(EV.at, finding.since + 1000) - 1; e >= 0 && EV.at[e] >= finding.since - 1e7; e--) {
+    if (EV.lane[e] === lane || EV.to[e] === lane) return e;
+  }
+  return -1;
 }
 
 function tellChain(most) {
@@ -82,7 +94,7 @@ function effects(event) {
   return FOLLOWS.get(event) || [];
 }
 
-/** The violation whose chain is shown, if it is one's. */
+/** The violation that an event tells of. */
 const findingOf = event => RUN.findings.find(f => f.event - 1 === event);
 
 function shownLanes() {
@@ -95,8 +107,10 @@ function shownLanes() {
     }
     const finding = findingOf(CHAIN.end);
     if (finding && finding.to) shown[finding.to - 1] = 1;
-    const struck = new Set(RUN.bands.map(b => b.lane));
-    if (struck.size <= 8) for (const lane of struck) shown[lane] = 1;
+    // A few lanes that always help: what the faults did meanwhile, and what the controllers and listeners did.
+    const struck = new Set(RUN.bands.map(b => b.lane)), actors = new Set();
+    LANES.forEach((lane, n) => { if (/^(Controllers|Listeners)/.test(GROUPS[lane.group].name)) actors.add(n); });
+    for (const few of [struck, actors]) if (few.size <= 8) for (const lane of few) shown[lane] = 1;
   }
   if (words.length) {
     LANES.forEach((lane, n) => {
@@ -122,6 +136,7 @@ function see() {
   for (const sort of WANT.sorts) wanted[sort] = 1;
   const names = words.length ? LANES.map(l => words.every(w => l.name.toLowerCase().includes(w))) : null;
   const { event, lane } = SEEN, counts = new Int32Array(LANES.length + 1);
+  const groups = GROUPS.map(() => []);
   const chain = CHAIN.told;
   let count = 0;
   for (let i = 0; i < N; i++) {
@@ -136,7 +151,7 @@ function see() {
     const a = EV.lane[i], b = EV.to[i];
     const inA = lane[a], inB = b >= 0 && b !== a && lane[b];
     if (!inA && !inB) { event[i] = 0; continue; }
-    if (inA) counts[a + 1]++;
+    if (inA) { counts[a + 1]++; groups[LANES[a].group].push(i); }
     if (inB) counts[b + 1]++;
     count++;
   }
@@ -150,7 +165,7 @@ function see() {
   }
   // Lanes without anything that was looked for are out of the way.
   if (hits) for (let l = 0; l < LANES.length; l++) if (counts[l] === counts[l + 1]) lane[l] = 0;
-  Object.assign(SEEN, { start: counts, list, count });
+  Object.assign(SEEN, { start: counts, list, groups, count });
   measure();
 }
 

@@ -6,6 +6,7 @@ function paint() {
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;
+    if (WANT.busy) lay();
     const dropped = draw();
     if (dropped) byId("status").textContent = dropped.toLocaleString("en") + " calls in this window: zoom in to see their arrows";
     canvas.setAttribute("aria-label", "Timeline from " + clock(Math.max(0, timeOf(VIEW.from))) + " to " + clock(timeOf(VIEW.to)) + ", " + SEEN.count + " events shown. Keys: question mark.");
@@ -31,7 +32,7 @@ function select(event, move) {
   if (event >= 0 && !SEEN.event[event]) {
     // What was asked for is shown, whatever the filters say.
     WANT.sorts.add(EV.sort[event]);
-    Object.assign(WANT, { chainLanes: false, chainOnly: false, text: "", lanes: "" });
+    Object.assign(WANT, { chainLanes: false, chainOnly: false, busy: false, text: "", lanes: "" });
     WANT.closed.delete(LANES[EV.lane[event]].group);
     syncTools();
     refresh();
@@ -58,6 +59,7 @@ function syncTools() {
   byId("find-lanes").value = WANT.lanes;
   byId("chain-lanes").checked = WANT.chainLanes;
   byId("chain-only").checked = WANT.chainOnly;
+  byId("busy").checked = WANT.busy;
   byId("sort-list").querySelectorAll("input").forEach((box, n) => { box.checked = WANT.sorts.has(n); });
 }
 /** The neighbour of the selected event: in the chain, or among what is visible of its lane. */
@@ -75,6 +77,7 @@ function tools() {
   bind("find-lanes", "lanes");
   bind("chain-lanes", "chainLanes", "checked");
   bind("chain-only", "chainOnly", "checked");
+  bind("busy", "busy", "checked");
   bind("even", "even", "checked");
   const press = (id, act) => { byId(id).onclick = () => { act(); paint(); }; };
   press("zoom-in", () => zoom(0.6));
@@ -178,7 +181,10 @@ function keys() {
 function open() {
   readInk();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readInk(); paint(); });
-  GROUPS.forEach((group, n) => { if (group.closed) WANT.closed.add(n); });
+  // Crowds are closed until somebody wants to see them.
+  const crowd = new Array(GROUPS.length).fill(0);
+  for (const lane of LANES) crowd[lane.group]++;
+  GROUPS.forEach((group, n) => { if (group.closed || crowd[n] > 60) WANT.closed.add(n); });
   for (const quiet of ["read", "no-op write"]) WANT.sorts.delete(SORT[quiet]);
   tellStory();
   tellSorts();

@@ -7,21 +7,21 @@ const CLOSEST = () => WANT.even ? 0.05 : 20;
 /** Lays the rows out anew: called when lanes or groups changed. */
 function lay() {
   const rows = [];
-  let y = 0, group = -1;
+  let y = 0, group = -1, head = null;
   VIEW.rowOf.fill(-1);
-  const open = WANT.chainLanes || WANT.lanes || WANT.text;
+  const open = WANT.chainLanes || WANT.busy || WANT.lanes || WANT.text;
   for (let l = 0; l < LANES.length; l++) {
-    if (!SEEN.lane[l]) continue;
+    if (!SEEN.lane[l] || WANT.busy && !isBusy(l)) continue;
     const g = LANES[l].group, closed = !open && WANT.closed.has(g);
     if (g !== group) {
       group = g;
-      rows.push({ y, h: HEAD, group: g, closed, lanes: 0 });
+      head = { y, h: HEAD, group: g, closed, lanes: 0, place: rows.length };
+      rows.push(head);
       y += HEAD;
     }
-    const head = rows[rows.length - 1].group === g && rows[rows.length - 1].lane === undefined ? rows[rows.length - 1] : rows.findLast(r => r.lane === undefined);
     head.lanes++;
     if (closed) {
-      VIEW.rowOf[l] = rows.indexOf(head);
+      VIEW.rowOf[l] = head.place;
       continue;
     }
     const h = BARS[l + 1] > BARS[l] ? ROW_WITH_BAR : ROW;
@@ -58,7 +58,12 @@ function showPlaces(from, to) {
   VIEW.from = from;
   VIEW.to = from + size;
 }
-function zoom(factor, x = NAMES + plotWidth() / 2) {
+/** Around a point: the selected event, if it is in the window, else the middle. */
+function zoom(factor, x) {
+  if (x === undefined) {
+    x = VIEW.selected >= 0 ? xOf(SCALE.event[VIEW.selected]) : -1;
+    if (x < NAMES || x > VIEW.width) x = NAMES + plotWidth() / 2;
+  }
   const place = placeAt(x);
   showPlaces(place - (place - VIEW.from) * factor, place + (VIEW.to - place) * factor);
 }
@@ -95,15 +100,20 @@ function refresh(keep = true) {
   lay();
   if (keep) showPlaces(placeOf(from), placeOf(to));
 }
+/** Whether a lane has a visible event in the window. */
+function isBusy(lane) {
+  const [lo, hi] = inWindow(lane);
+  return lo < hi;
+}
 /** Visible events of a lane that lie in the window, as places in SEEN.list. */
 function inWindow(lane) {
   const lo = SEEN.start[lane], hi = SEEN.start[lane + 1];
   return [boundAt(VIEW.from, lo, hi), boundAt(VIEW.to, lo, hi)];
 }
-function boundAt(place, lo, hi) {
+function boundAt(place, lo, hi, list = SEEN.list) {
   while (lo < hi) {
     const mid = (lo + hi) >>> 1;
-    if (SCALE.event[SEEN.list[mid]] < place) lo = mid + 1; else hi = mid;
+    if (SCALE.event[list[mid]] < place) lo = mid + 1; else hi = mid;
   }
   return lo;
 }
