@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error.
 
 mod chaos;
+mod ci;
 mod conform;
 mod explain;
 mod fidelity;
@@ -19,6 +20,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use controller_core::Release;
+
+pub use ci::Ci;
 
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -158,7 +161,11 @@ enum Command {
     /// Run a scenario or a plan and write its history as one HTML page
     Timeline(timeline::TimelineArgs),
     /// Print the JSON Schema of scenario files
-    Schema,
+    Schema {
+        /// Of the lines that --json prints
+        #[arg(long)]
+        report: bool,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -190,6 +197,9 @@ struct RunArgs {
     /// Where plans of failing runs are written
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
+    /// Where the runs are written as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    junit: Option<PathBuf>,
     /// Runs at the same time; default: one per processor
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -208,6 +218,7 @@ struct Io<'i> {
     err: &'i mut dyn Write,
     style: Style,
     progress: Progress,
+    ci: Ci,
 }
 
 impl Io<'_> {
@@ -225,13 +236,25 @@ impl Io<'_> {
 pub fn main(engine: Engine<'_>) -> Exit {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let terminal = out.is_terminal();
-    let exit = main_with(std::env::args_os(), engine, &mut out, &mut err, terminal);
+    let exit = main_in(&Ci::of_this_process(), std::env::args_os(), engine, &mut out, &mut err, terminal);
     out.flush().unwrap_or(());
     exit
 }
 
-/// Runs a command line. `terminal` says whether `out` is one.
+/// Runs a command line outside of any CI system. `terminal` says whether `out` is one.
 pub fn main_with(
+    args: impl IntoIterator<Item = OsString>,
+    engine: Engine<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    terminal: bool,
+) -> Exit {
+    main_in(&Ci::default(), args, engine, out, err, terminal)
+}
+
+/// Runs a command line where `ci` says.
+pub fn main_in(
+    ci: &Ci,
     args: impl IntoIterator<Item = OsString>,
     engine: Engine<'_>,
     out: &mut dyn Write,
@@ -256,7 +279,7 @@ pub fn main_with(
         When::Never => false,
         When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
-    let mut io = Io { out, err, style: Style { colour }, progress: cli.progress };
+    let mut io = Io { out, err, style: Style { colour }, progress: cli.progress, ci: ci.clone() };
     match cli.command {
         Command::Run(args) => run::run(&args, engine, &mut io),
         Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),
@@ -274,8 +297,8 @@ pub fn main_with(
         }
         Command::Timeline(args) => timeline::timeline(&args, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
-        Command::Schema => {
-            io.print(&schema());
+        Command::Schema { report } => {
+            io.print(&if report { crate::report::event::schema() } else { schema() });
             Exit::Fine
         }
     }

@@ -1,17 +1,22 @@
 //! What came of a run, whether that is what was expected, and how it is told. Never runs a world.
 //!
 //! The engine fills a [`RunReport`]; [`judge`](fn@judge) holds it against the scenario's expectation; [`event`] is the one stream that
-//! both the text for people ([`text`]) and the JSON lines are made of.
+//! both the text for people ([`text`]) and the JSON lines are made of, and the [`cases`] of JUnit files ([`junit`]) and of GitHub
+//! Actions ([`github`]). [`timeline`] makes a page of one run's whole history.
 
+pub mod cases;
 pub mod engine;
 pub mod event;
+pub mod github;
 pub mod judge;
+pub mod junit;
 pub mod text;
 pub mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arc_api::{Str, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use event::ReportEvent;
@@ -61,7 +66,7 @@ pub struct RunReport {
 }
 
 /// A broken promise.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Violation {
     /// Which invariant, by id.
     pub invariant: Str,
@@ -69,6 +74,7 @@ pub struct Violation {
     pub component: Str,
     /// When it was seen, in microseconds.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub at: Time,
     /// What was seen, in one sentence.
     pub said: Str,
@@ -79,10 +85,11 @@ pub struct Violation {
 }
 
 /// One event, told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     /// When, in microseconds.
     #[serde(with = "micros")]
+    #[schemars(with = "u64")]
     pub at: Time,
     /// Its number in the trace.
     pub number: u64,

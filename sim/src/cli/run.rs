@@ -10,9 +10,10 @@ use arc_api::Str;
 use controller_core::Release;
 
 use super::progress::Meter;
-use super::{Engine, Io, RunArgs, files};
+use super::{Engine, Io, RunArgs, ci, files};
 use crate::exit::Exit;
 use crate::plan::Plan;
+use crate::report::cases::Cases;
 use crate::report::event::{ReportEvent, Row, RunName};
 use crate::report::text::render;
 use crate::report::{Judged, Reason, RunOptions, RunReport, Verdict, judge};
@@ -50,7 +51,16 @@ enum Outcome {
 
 pub(super) fn run(args: &RunArgs, engine: Engine<'_>, io: &mut Io<'_>) -> Exit {
     let found = files::load(&args.paths, io);
-    let mut teller = Teller { io, json: args.json, trace: args.trace, out: &args.out, tally: Tally::default() };
+    let files = found.loaded.iter().map(|l| (l.scenario.name.clone(), l.file.clone()));
+    let mut teller = Teller {
+        io,
+        json: args.json,
+        trace: args.trace,
+        out: &args.out,
+        tally: Tally::default(),
+        cases: Cases::new(files),
+        junit: args.junit.as_deref(),
+    };
     teller.tally.rejected = found.rejected;
     for event in &found.problems {
         teller.tell(event);
@@ -87,7 +97,8 @@ pub(super) fn replay(path: &Path, json: bool, trace: bool, twice: bool, engine: 
             return Exit::Rejected;
         }
     };
-    let mut teller = Teller { io, json, trace, out: Path::new("out"), tally: Tally::default() };
+    let (out, cases) = (Path::new("out"), Cases::default());
+    let mut teller = Teller { io, json, trace, out, tally: Tally::default(), cases, junit: None };
     let plan = match load_plan(&shown, &text) {
         Ok(plan) => plan,
         Err(rejected) => {
@@ -294,10 +305,14 @@ struct Teller<'t, 'i> {
     trace: bool,
     out: &'t Path,
     tally: Tally,
+    cases: Cases,
+    /// Where the cases are written.
+    junit: Option<&'t Path>,
 }
 
 impl Teller<'_, '_> {
     fn tell(&mut self, event: &ReportEvent) {
+        self.cases.take(event);
         let text = if self.json { event.to_json() + "\n" } else { render(event, self.io.style) };
         self.io.print(&text);
     }
@@ -398,6 +413,8 @@ impl Teller<'_, '_> {
         file.display().to_string()
     }
     fn summary(&mut self) -> Exit {
+        let cases = std::mem::take(&mut self.cases).finish();
+        self.tally.exit = self.tally.exit.and(ci::publish(&cases, self.junit, self.io));
         let Tally { passed, failed, inconclusive, measured, rejected, virtual_us, exit } = self.tally;
         self.tell(&ReportEvent::Summary {
             passed,

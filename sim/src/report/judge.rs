@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use arc_api::{Str, format_smolstr};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::RunReport;
@@ -10,7 +11,7 @@ use crate::plan::{Action, Plan, When};
 use crate::scenario::file::{Expect, Holds};
 
 /// Whether a run met its expectation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It did.
@@ -24,7 +25,7 @@ pub enum Verdict {
 }
 
 /// Why a run did not meet its expectation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
     /// An invariant was violated that should hold.
