@@ -1,6 +1,6 @@
 //! The truth, for invariants and traces: read-only views that allocate nothing. Changes nothing.
 
-use arc_api::{JobId, RunnerId, ScaleSetId, SessionId, Str, Time};
+use arc_api::{JobId, MessageId, RunnerId, ScaleSetId, SessionId, Str, Time};
 
 use crate::jobs::{Job, JobState};
 use crate::runners::Runner;
@@ -30,6 +30,13 @@ impl GitHub {
     /// The session of a scale set.
     pub fn session(&self, id: ScaleSetId) -> Option<&SessionState> {
         self.session_of(id)
+    }
+    /// Messages that the open poll of a scale set is past, so that they were handled, and that nobody has deleted.
+    pub fn undeleted(&self, id: ScaleSetId) -> impl Iterator<Item = MessageId> {
+        let set = self.set(id);
+        let past = set.and_then(|set| set.session.as_ref()?.poll).map(|poll| poll.last);
+        let messages = set.into_iter().flat_map(|set| &set.messages).map(|message| message.id);
+        messages.filter(move |message| past.is_some_and(|last| *message <= last))
     }
     /// Whether this session is open.
     pub fn is_session_open(&self, id: SessionId) -> bool {

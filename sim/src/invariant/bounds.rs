@@ -40,6 +40,8 @@ pub enum Check {
     Reference(Uid),
     /// More idle runners than asked for.
     Surplus(SetKey),
+    /// A runner that has done its work and is still there.
+    Finished(Uid),
 }
 
 impl Check {
@@ -59,7 +61,7 @@ impl Check {
             Check::Reported(_) => ("counters-true", minutes(2)),
             Check::Duplicate(_) => ("one-runner-set", minutes(1)),
             Check::Reference(_) => ("references-resolve", minutes(2)),
-            Check::Surplus(_) => ("surplus-disappears", minutes(10)),
+            Check::Surplus(_) | Check::Finished(_) => ("surplus-disappears", minutes(10)),
         }
     }
     /// Whose failure it is.
@@ -69,6 +71,7 @@ impl Check {
             | Check::Registration(_)
             | Check::Visible(_)
             | Check::JobsFail(..)
+            | Check::Finished(_)
             | Check::Reference(_) => "runner",
             Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => "runner-set",
             Check::JobRunner(_) => "job",

@@ -76,7 +76,7 @@ catalogue! {
         "a pod that was restarted before its registration took a job",
         "actions-service.md §8 I13, arc-controllers.md §13 I10";
     "nothing-orphaned" "SAFE-ORPHAN" AtTheEnd:
-        "At quiescence nothing is left without its owner: registrations, sessions, scale sets, pods, secrets, protected objects.",
+        "At quiescence nothing is left without its owner: registrations, sessions, scale sets, pods, secrets, protected objects, messages that were handled.",
         "whoever cleans up, or pays for what is not cleaned up",
         "sessions within their time to live; a registration that the service makes, after its caller has given the request up, for a runner that has had one: it is never told of, and goes after a day offline; a scale set that it makes of such a request for a set that is gone or going",
         "arc-controllers.md §13 I9, actions-service.md §8 I12";
@@ -136,7 +136,7 @@ catalogue! {
         "a daemon that dies by itself during a job or less than half a minute before it, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice; a hook less than a minute after somebody removed an account, role or binding of the namespace: a runner that waited for a job then takes it before anybody can replace it",
         "field-bugs.md SAFE-READY";
     "surplus-disappears" "LIVE-DOWN" Settles:
-        "Idle runners above what was asked for disappear.",
+        "Idle runners above what was asked for disappear, and so do EphemeralRunners that have Succeeded.",
         "whoever pays for them",
         "ten minutes: they go with an empty poll; a runner for each job whose own runner died, until the service gives the job up",
         "field-bugs.md LIVE-DOWN";

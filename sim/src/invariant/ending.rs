@@ -99,6 +99,12 @@ pub(crate) fn service_orphans(
                 said: "exists at the service and has no AutoscalingRunnerSet".into(),
             });
         }
+        if let Some(message) = github.undeleted(set.id).next() {
+            found.push(Orphan {
+                about: format_smolstr!("scale set {} ({})", set.id, set.name),
+                said: format_smolstr!("message {message} was handled and never deleted"),
+            });
+        }
     }
     found
 }

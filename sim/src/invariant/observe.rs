@@ -250,6 +250,9 @@ impl Invariants {
         if gone {
             self.bounds.clear(&Check::RunnerServes(er.metadata.uid));
         }
+        let finished = !gone && er.status.phase == ErPhase::Succeeded && !er.metadata.is_deleting();
+        let about = || format_smolstr!("EphemeralRunner {}", place.1);
+        self.bounds.set(Check::Finished(er.metadata.uid), finished, now, about, || "has Succeeded and stays".into());
         if runner.runner_set.is_none() {
             runner.runner_set =
                 er.metadata.controller().map(|o| (site, Key::new(er.metadata.namespace.clone(), o.name.clone())));

@@ -316,7 +316,12 @@ impl World {
             .filter(|(c, since, ..)| {
                 since.0 <= old
                     && !working
-                    && !matches!(c, crate::invariant::Check::Polling(_) | crate::invariant::Check::Surplus(_))
+                    && !matches!(
+                        c,
+                        crate::invariant::Check::Polling(_)
+                            | crate::invariant::Check::Surplus(_)
+                            | crate::invariant::Check::Finished(_)
+                    )
                     && self.good_until(c).is_none_or(|until| until.0 <= old)
             })
             .map(|(c, since, about, said)| {
