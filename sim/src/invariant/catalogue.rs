@@ -86,7 +86,7 @@ catalogue! {
         "five minutes, which begin when the last job of its own runners is over, also for the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses",
         "arc-controllers.md §13 I12";
     "restarts-are-bounded" "SAFE-RATE" Always:
-        "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, and no write repeated more than sixty times a minute to no effect.",
+        "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, no write repeated more than sixty times a minute to no effect, no refusal of the service answered by the same request more than sixty times a minute, and no object looked at more than 300 times a minute to which nothing happened.",
         "the service's rate limits, the API server",
         "bursts below these rates",
         "field-bugs.md SAFE-RATE, Q-LISTENER-NO-BACKOFF";

@@ -258,6 +258,7 @@ impl Invariants {
                 er.metadata.controller().map(|o| (site, Key::new(er.metadata.namespace.clone(), o.name.clone())));
             self.ledger.by_name.insert(er.metadata.name.clone(), place.clone());
         }
+        self.looked("surplus-disappears");
         self.count(&place, now);
         self.check_success(&place, er, now);
         if was_there && !gone && registered <= 1 {

@@ -5,6 +5,7 @@
 
 mod pace;
 mod slow;
+mod spin;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use controller_core::workqueue::WorkQueue;
 
 use self::pace::Pace;
 use self::slow::Slow;
+use self::spin::Spins;
 use super::lease::{Election, ElectionOutput};
 use super::{Input, Output};
 use crate::own::{Controller, OwnMachines};
@@ -142,6 +144,7 @@ pub struct Manager {
     stopped: bool,
     boots_at: Option<Time>,
     slow: Slow,
+    spins: Spins,
     /// Keys that their caches' handlers have not added yet, with their queue.
     late: Vec<(Time, usize, Key)>,
 }
@@ -183,6 +186,7 @@ impl Manager {
             stopped: false,
             boots_at: None,
             slow: Slow::default(),
+            spins: Spins::default(),
             late: Vec::new(),
             config,
         }
@@ -497,6 +501,14 @@ impl Manager {
             }
             Decision::End(outcome) => {
                 let Some((key, _)) = self.workers[w].job.take() else { return };
+                let own = match &outcome {
+                    Outcome::Settled => false,
+                    Outcome::Requeue | Outcome::Error(_) => true,
+                    Outcome::After(wait) => !wait.is_zero(),
+                };
+                if own && self.spins.again(slot, &key, now) {
+                    out.push(Output::Spins(CONTROLLERS[slot], key.clone()));
+                }
                 let queue = &mut self.queues[slot];
                 match &outcome {
                     Outcome::Settled => queue.forget(&key),

@@ -128,6 +128,8 @@ impl World {
         let Some(flight) = self.calls.get_mut(call) else { return };
         let Body::Service(request) = &flight.body else { return };
         let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };
+        let refused = process.role == Role::Listener && matches!(reply, Reply::Service(Err(CallError::Service(_))));
+        let refused = refused.then(|| request.op.name());
         match &request.op {
             Op::GetMessage { .. } => {
                 let good = matches!(reply, Reply::Service(Ok(ServiceOk::Message(_) | ServiceOk::Nothing)));
@@ -159,6 +161,33 @@ impl World {
                 }
             }
             _ => {}
+        }
+        if let Some(op) = refused {
+            self.observe_refusal(proc, op);
+        }
+    }
+
+    /// A manager goes round for nothing.
+    pub(crate) fn observe_spin(&mut self, kind: Kind, key: &Key) {
+        self.invariants.looked("restarts-are-bounded");
+        let about = format_smolstr!("{kind} {key}");
+        let (now, cause) = (self.now, self.cause);
+        let said = "is looked at more than 300 times in a minute, and nothing happened to it".into();
+        self.violation("restarts-are-bounded", "controller", now, cause, &about, said);
+    }
+
+    /// A listener asks again and again for what it is refused.
+    fn observe_refusal(&mut self, proc: ProcId, op: &'static str) {
+        let key = Key::new("", op);
+        let now = self.now;
+        let window = self.invariants.ledger.repeats.entry((proc.0, key, 0)).or_default();
+        let often = Ledger::window(window, now, Duration::from_secs(60));
+        self.invariants.looked("restarts-are-bounded");
+        if often > 60 {
+            let about = self.proc(proc).map(|p| p.pod_name.clone()).unwrap_or_default();
+            let said = format_smolstr!("{op} is refused {often} times in a minute and asked for again");
+            let cause = self.cause;
+            self.violation("restarts-are-bounded", "listener", now, cause, &about, said);
         }
     }
 
