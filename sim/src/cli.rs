@@ -10,6 +10,7 @@ mod fidelity;
 mod files;
 mod hunts;
 mod list;
+mod mutants;
 mod progress;
 mod run;
 mod timeline;
@@ -160,6 +161,8 @@ enum Command {
     },
     /// Run a scenario or a plan and write its history as one HTML page
     Timeline(timeline::TimelineArgs),
+    /// Put deliberate faults into the corrected controller and see how long each stays unnoticed
+    Mutants(mutants::MutantsArgs),
     /// Print the JSON Schema of scenario files
     Schema {
         /// Of the lines that --json prints
@@ -296,6 +299,7 @@ pub fn main_in(
             fidelity::fidelity(&dir, schedules, json, sabotage, &mut io)
         }
         Command::Timeline(args) => timeline::timeline(&args, &mut io),
+        Command::Mutants(args) => mutants::mutants(&args, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
         Command::Schema { report } => {
             io.print(&if report { crate::report::event::schema() } else { schema() });

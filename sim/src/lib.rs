@@ -87,6 +87,7 @@ pub mod helm;
 pub mod invariant;
 pub mod marks;
 pub mod metrics;
+pub mod mutants;
 pub mod network;
 pub mod outcome;
 pub mod own;

@@ -1,0 +1,140 @@
+//! `arc-sim mutants`: deliberate faults in the corrected controller, each hunted in drawn worlds. Never decides what a fault is.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+
+use controller_core::Release;
+use serde_json::json;
+
+use super::Io;
+use crate::chaos::draw;
+use crate::exit::Exit;
+use crate::mutants::{self, Hunted, Mutant};
+use crate::plan::Plan;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct MutantsArgs {
+    /// In how many worlds each is hunted at most
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    budget: u64,
+    /// Only those whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// How wild the worlds are: pr, nightly, release, or a file
+    #[arg(long, value_name = "PROFILE", default_value = "nightly")]
+    profile: String,
+    /// Mutants at the same time; default: one per processor
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// A world, and what `next` does in it: its fingerprint, and whether it keeps every invariant.
+type World = (Plan, (u64, bool));
+
+pub(super) fn mutants(args: &MutantsArgs, io: &mut Io<'_>) -> Exit {
+    let profile = match super::chaos::profile(&args.profile, io) {
+        Ok(profile) => profile,
+        Err(exit) => return exit,
+    };
+    let all: Vec<Mutant> = mutants::all().into_iter().filter(|m| m.id.contains(&args.only)).collect();
+    if all.is_empty() {
+        io.say(&format!("error: no mutant's name contains `{}`\n", args.only));
+        return Exit::Rejected;
+    }
+    let worlds: Vec<OnceLock<World>> = (0..args.budget).map(|_| OnceLock::new()).collect();
+    let world = |seed: u64| {
+        worlds[seed as usize].get_or_init(|| {
+            let plan = draw(seed, &profile, Release::Next);
+            let next = mutants::baseline(&plan);
+            (plan, next)
+        })
+    };
+    let meter = super::progress::Meter::new(io.progress, all.len());
+    let turn = AtomicUsize::new(0);
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let (tell, told) = mpsc::channel();
+    let mut done: Vec<(usize, Hunted, Duration)> = Vec::new();
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (tell, turn, all, world, profile) = (tell.clone(), &turn, &all, &world, &profile);
+            scope.spawn(move || {
+                loop {
+                    let at = turn.fetch_add(1, Ordering::Relaxed);
+                    let Some(mutant) = all.get(at) else { return };
+                    let (mut others, clock) = (Duration::ZERO, Clock::start());
+                    let next = |seed: u64, _: &Plan| {
+                        // What `next` does is found out once for all mutants, and is no time of this one.
+                        let own = Clock::start();
+                        let known = world(seed).1;
+                        others += own.elapsed();
+                        known
+                    };
+                    let hunted = mutants::hunt(mutant, 0..args.budget, |seed| draw(seed, profile, Release::Next), next);
+                    let took = clock.elapsed().saturating_sub(others);
+                    if tell.send((at, hunted, took)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        for (at, hunted, took) in told {
+            if args.json {
+                io.print(&line(&all[at], &hunted, took));
+            }
+            done.push((at, hunted, took));
+            meter.done(0);
+        }
+    });
+    std::panic::set_hook(loud);
+    meter.end();
+    done.sort_by_key(|(at, ..)| *at);
+    let rows: Vec<_> = done.iter().map(|(at, hunted, took)| (&all[*at], hunted, *took)).collect();
+    if !args.json {
+        io.print(&mutants::table(&rows, args.budget, &args.profile));
+    }
+    let unexplained = rows.iter().any(|(mutant, hunted, _)| hunted.killed.is_none() && mutant.unseen.is_none());
+    if unexplained { Exit::Inconclusive } else { Exit::Fine }
+}
+
+/// A line of `--json`.
+fn line(mutant: &Mutant, hunted: &Hunted, took: Duration) -> String {
+    let line = json!({
+        "v": 1, "type": "mutant", "mutant": mutant.id, "what": mutant.what, "part": mutant.part,
+        "seeds": hunted.seeds, "events": hunted.events, "different": hunted.different,
+        "cpu_ms": took.as_millis() as u64, "killed": hunted.killed, "unseen": mutant.unseen,
+    });
+    format!("{line}\n")
+}
+
+/// Time that this thread has worked, where the system tells; otherwise time that has passed.
+#[expect(clippy::disallowed_types, reason = "how long a hunt takes is told to people; no world sees it")]
+struct Clock {
+    worked: Option<Duration>,
+    began: std::time::Instant,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_types, reason = "how long a hunt takes is told to people; no world sees it")]
+    fn start() -> Clock {
+        Clock { worked: worked(), began: std::time::Instant::now() }
+    }
+    fn elapsed(&self) -> Duration {
+        match (self.worked, worked()) {
+            (Some(then), Some(now)) => now.saturating_sub(then),
+            _ => self.began.elapsed(),
+        }
+    }
+}
+
+/// Linux: nanoseconds on a processor.
+fn worked() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
