@@ -5,7 +5,6 @@
 
 mod pace;
 mod slow;
-mod spin;
 
 use std::sync::Arc;
 
@@ -29,7 +28,6 @@ use controller_core::workqueue::WorkQueue;
 
 use self::pace::Pace;
 use self::slow::Slow;
-use self::spin::Spins;
 use super::lease::{Election, ElectionOutput};
 use super::{Input, Output};
 use crate::own::{Controller, OwnMachines};
@@ -144,7 +142,6 @@ pub struct Manager {
     stopped: bool,
     boots_at: Option<Time>,
     slow: Slow,
-    spins: Spins,
     /// Keys that their caches' handlers have not added yet, with their queue.
     late: Vec<(Time, usize, Key)>,
 }
@@ -186,7 +183,6 @@ impl Manager {
             stopped: false,
             boots_at: None,
             slow: Slow::default(),
-            spins: Spins::default(),
             late: Vec::new(),
             config,
         }
@@ -506,8 +502,8 @@ impl Manager {
                     Outcome::Requeue | Outcome::Error(_) => true,
                     Outcome::After(wait) => !wait.is_zero(),
                 };
-                if own && self.spins.again(slot, &key, now) {
-                    out.push(Output::Spins(CONTROLLERS[slot], key.clone()));
+                if own {
+                    self.pace.again(slot, &key, now);
                 }
                 let queue = &mut self.queues[slot];
                 match &outcome {

@@ -7,7 +7,6 @@ pub mod manager;
 pub mod runner;
 
 use arc_api::kube::{KubeOk, KubeRequest, WatchEvent};
-use arc_api::meta::Key;
 use arc_api::service::{JobResult, ServiceOk, ServiceRequest};
 use arc_api::{Duration, JobId, Kind, Str, Time};
 use controller_core::call::CallError;
@@ -62,8 +61,6 @@ pub enum Output {
     Log(&'static str, Str),
     /// A reconcile pass reached this step with the call just made: where crash points are.
     Step(Kind, &'static str),
-    /// A manager looks at an object again and again though nothing happens.
-    Spins(Kind, Key),
     /// A runner began to work on a job.
     JobBegan(JobId),
     /// A runner's job ended, and why if it was not the job's own end.

@@ -167,15 +167,6 @@ impl World {
         }
     }
 
-    /// A manager goes round for nothing.
-    pub(crate) fn observe_spin(&mut self, kind: Kind, key: &Key) {
-        self.invariants.looked("restarts-are-bounded");
-        let about = format_smolstr!("{kind} {key}");
-        let (now, cause) = (self.now, self.cause);
-        let said = "is looked at more than 300 times in a minute, and nothing happened to it".into();
-        self.violation("restarts-are-bounded", "controller", now, cause, &about, said);
-    }
-
     /// A listener asks again and again for what it is refused.
     fn observe_refusal(&mut self, proc: ProcId, op: &'static str) {
         let key = Key::new("", op);

@@ -95,7 +95,6 @@ impl World {
                 self.cause = saved;
             }
             Output::Step(kind, step) => self.on_step(id, kind, step),
-            Output::Spins(kind, key) => self.observe_spin(kind, &key),
             Output::JobBegan(job) => self.observe_job_began(id, job),
             Output::JobEnded(job, result, why) => self.observe_job_ended(id, job, result, why),
             Output::Exit(code, text) => self.exit(id, code, text),
