@@ -51,7 +51,7 @@ marks! {
     MessageAgain = "message-delivered-again";
     /// An event never came into the queue.
     EventDropped = "event-dropped";
-    /// A listener sent a patch with the id of the one before and another number of replicas.
+    /// A listener sent a patch with an id that a runner of the set is stamped with already.
     PatchIdAgain = "patch-id-collision";
     /// A job was assigned again because nobody fetched it.
     AssignedAgain = "job-assigned-again";

@@ -66,16 +66,12 @@ pub fn differences(release: Release) -> Vec<Cause> {
 
 /// Which single switches cure a failure, and not by chance: also when the same plan is run with other seeds in which it fails.
 pub fn causes(plan: &Plan, class: &Class) -> Vec<Cause> {
-    let fails = |p: &Plan| examine(p, Some(class)).classes.contains_key(class);
-    let cured = |p: &Plan, c: &Cause| !fails(&with_switch(p, c.switch, c.cured_by));
-    let mut found: Vec<Cause> = differences(plan.release()).into_iter().filter(|c| cured(plan, c)).collect();
-    if found.is_empty() {
-        return found;
+    let mut found = differences(plan.release());
+    found.retain(|c| !fails(&with_switch(plan, c.switch, c.cured_by), class));
+    if !found.is_empty() {
+        let witnesses = witnesses(plan, class);
+        found.retain(|c| cures(&witnesses, class, c.switch, c.cured_by));
     }
-    // Another behaviour may have shifted a race out of the way: then other seeds show it.
-    let others = (1..=OTHERS).map(|n| Plan { seed: plan.seed.wrapping_add(n), ..plan.clone() });
-    let failing: Vec<Plan> = others.filter(|p| fails(p)).take(WITNESSES).collect();
-    found.retain(|c| failing.iter().all(|p| cured(p, c)));
     found
 }
 
@@ -83,9 +79,20 @@ pub fn causes(plan: &Plan, class: &Class) -> Vec<Cause> {
 const OTHERS: u64 = 24;
 const WITNESSES: usize = 6;
 
-/// Whether one switch cures a failure in the sense of [`causes`].
-pub fn is_cause(plan: &Plan, class: &Class, switch: &str) -> bool {
-    causes(plan, class).iter().any(|c| c.switch == switch)
+fn fails(plan: &Plan, class: &Class) -> bool {
+    examine(plan, Some(class)).classes.contains_key(class)
+}
+
+/// A failing plan with other seeds in which it fails as well: another behaviour may just have shifted a race out of the way, then
+/// these show it.
+pub fn witnesses(plan: &Plan, class: &Class) -> Vec<Plan> {
+    let others = (0..=OTHERS).map(|n| Plan { seed: plan.seed.wrapping_add(n), ..plan.clone() });
+    others.filter(|p| fails(p, class)).take(WITNESSES + 1).collect()
+}
+
+/// Whether a value of a switch cures all of these.
+pub fn cures(witnesses: &[Plan], class: &Class, switch: &str, value: &str) -> bool {
+    witnesses.iter().all(|p| !fails(&with_switch(p, switch, value), class))
 }
 
 /// Shrinks a failing plan to its class and finds out what it takes. `None` if it does not fail so at all.

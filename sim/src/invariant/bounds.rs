@@ -42,6 +42,8 @@ pub enum Check {
     Surplus(SetKey),
     /// A runner that has done its work and is still there.
     Finished(Uid),
+    /// A runner set that was asked for more runners and makes none.
+    Applied(Uid),
 }
 
 impl Check {
@@ -62,6 +64,7 @@ impl Check {
             Check::Duplicate(_) => ("one-runner-set", minutes(1)),
             Check::Reference(_) => ("references-resolve", minutes(2)),
             Check::Surplus(_) | Check::Finished(_) => ("surplus-disappears", minutes(10)),
+            Check::Applied(_) => ("spec-takes-effect", Duration::from_secs(20)),
         }
     }
     /// Whose failure it is.
@@ -73,7 +76,7 @@ impl Check {
             | Check::JobsFail(..)
             | Check::Finished(_)
             | Check::Reference(_) => "runner",
-            Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => "runner-set",
+            Check::Applied(_) | Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => "runner-set",
             Check::JobRunner(_) => "job",
             Check::Polling(_) => "listener",
             Check::Deleting(_) => "deletion",

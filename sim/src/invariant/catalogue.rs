@@ -140,6 +140,11 @@ catalogue! {
         "whoever pays for them",
         "ten minutes: they go with an empty poll; a runner for each job whose own runner died, until the service gives the job up",
         "field-bugs.md LIVE-DOWN";
+    "spec-takes-effect" "LIVE-APPLY" Settles:
+        "A runner set that is asked for more runners than it has makes one.",
+        "whoever queued the jobs that they are for",
+        "twenty seconds; fewer than were asked for are job-gets-runner's business",
+        "Q-PATCHID-COLLISION, field-bugs.md LIVE-APPLY";
     "demand-bounded" "SAFE-DEMAND" Always:
         "A runner that jobs wait for is not removed to be made again.",
         "whoever waits for the job, and for the image to be pulled once more",

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use arc_api::crd::{EphemeralRunner, ErPhase};
+use arc_api::crd::{EphemeralRunner, EphemeralRunnerSet, ErPhase};
 use arc_api::pod::{Pod, PodPhase};
 use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
 
 use super::Invariants;
+use super::bounds::Check;
 use super::ledger::{Ledger, SiteKey};
 use crate::trace::EventId;
 
@@ -80,6 +81,27 @@ impl Invariants {
             let about = format_smolstr!("EphemeralRunner {}", place.1);
             let said = format_smolstr!("got another pod {} ms after its pod had failed", now.since(failed).as_millis());
             self.report("back-off-kept", "runner", now, 0, &about, said);
+        }
+    }
+
+    /// A runner set is asked for more runners than it has: it makes one soon.
+    pub(super) fn check_asked(&mut self, place: &SiteKey, set: &Arc<EphemeralRunnerSet>, gone: bool, now: Time) {
+        let check = Check::Applied(set.metadata.uid);
+        let Some(known) = self.ledger.runner_sets.get(place).filter(|_| !gone && !set.metadata.is_deleting()) else {
+            return self.bounds.clear(&check);
+        };
+        let (before, there) = (known.object.spec.replicas, known.pending + known.running + known.failed);
+        let wanted = set.spec.replicas;
+        if wanted == before {
+            return;
+        }
+        self.looked("spec-takes-effect");
+        let about = || format_smolstr!("EphemeralRunnerSet {}", place.1);
+        if wanted > before && wanted > there {
+            let said = format_smolstr!("was asked for {wanted} runners, has {there} and makes none");
+            self.bounds.restart(check, now, about, || said);
+        } else if wanted <= there {
+            self.bounds.clear(&check);
         }
     }
 }

@@ -178,6 +178,7 @@ impl Invariants {
         let place: SiteKey = (site, ers.metadata.key());
         let set = ers.metadata.controller().map(|o| (site, Key::new(ers.metadata.namespace.clone(), o.name.clone())));
         let was_deleting = self.ledger.runner_sets.get(&place).is_some_and(|s| s.object.metadata.is_deleting());
+        self.check_asked(&place, ers, gone, now);
         if gone {
             self.ledger.runner_sets.remove(&place);
         } else {
@@ -340,6 +341,11 @@ impl Invariants {
                     Class::Failed => s.failed += by,
                 }
                 s.usable += if usable { by } else { 0 };
+            }
+            if before.is_none() && counted.is_some() {
+                // One was made: it is at work.
+                let uid = s.object.metadata.uid;
+                self.bounds.clear(&Check::Applied(uid));
             }
         }
         if was_live_in != live_in {

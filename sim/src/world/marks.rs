@@ -88,11 +88,8 @@ impl World {
             }
             (Object::EphemeralRunnerSet(set), WatchType::Modified) => {
                 let now = (set.spec.patch_id, set.spec.replicas);
-                if let Some((id, replicas)) = self.patches.insert(meta.uid, now)
-                    && id == now.0
-                    && id != 0
-                    && replicas != now.1
-                {
+                let before = self.patches.insert(meta.uid, now);
+                if now.0 != 0 && before.is_some_and(|b| b != now) && self.is_stamped(site, meta.uid, now.0) {
                     self.mark(Mark::PatchIdAgain);
                 }
             }
@@ -123,6 +120,14 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Whether a runner of a set carries the id of a patch that its controller has not seen yet.
+    fn is_stamped(&self, site: SiteId, set: arc_api::Uid, id: i64) -> bool {
+        let id = arc_api::format_smolstr!("{id}");
+        let runners = self.site(site).cluster.api().iter(Kind::EphemeralRunner).map(Object::meta);
+        let mut own = runners.filter(|m| m.controller().is_some_and(|o| o.uid == set));
+        own.any(|m| m.annotation("actions.github.com/patch-id") == Some(&id))
     }
 
     /// Whether a job runs in a pod.
