@@ -4,6 +4,8 @@
 //! One list; each mark is set at one place (`world/marks.rs`), has an effect on nothing, and is reached by a test. Scenario files
 //! name them under `expect: { reaches: [...] }` (dst-practices.md §9).
 
+use controller_core::Release;
+
 macro_rules! marks {
     ($($(#[doc = $doc:literal])* $name:ident = $id:literal;)*) => {
         /// An interesting state.
@@ -21,7 +23,7 @@ macro_rules! marks {
 }
 
 marks! {
-    /// A watch was behind what the server remembers (410), and its cache listed again.
+    /// A watch was behind what the server remembers (410) or was dropped, and its cache listed again.
     RelistAfterTooOld = "relist-after-410";
     /// A write lost against another one (409 Conflict).
     WriteConflict = "write-conflict";
@@ -93,6 +95,20 @@ marks! {
     NodeLost = "node-lost-with-runners";
     /// Something waited for its finalizer after its owner was gone.
     ProtectedLeft = "protected-object-deleting";
+}
+
+impl Mark {
+    /// Whether a release can reach it at all.
+    pub fn is_of(self, release: Release) -> bool {
+        match self {
+            Mark::RunnerOutdated => release >= Release::V0_14_0,
+            // Before 0.9.0 patches have no ids; the corrected listener never uses one twice.
+            Mark::PatchIdAgain => release >= Release::V0_9_0 && release != Release::Next,
+            // The corrected controller keeps no runner as Failed.
+            Mark::RunnerFailed => release < Release::V0_12_0,
+            _ => true,
+        }
+    }
 }
 
 /// A set of marks.

@@ -204,7 +204,10 @@ fn faults(streams: &Streams, shape: &Shape<'_>, restarts: Vec<Dur>) -> Vec<Plann
         let at = shape.begins(&mut d);
         let lasts = shape.lasts(&mut d);
         let trigger = trigger(&mut d, shape);
-        let waits = d.hits(shape.profile.triggered);
+        let crash = kind == "actor_crash";
+        // Crash points are worth more than crash times: every gap between two calls is one.
+        let waits = d.hits(shape.profile.triggered) || (crash && d.one_in(2));
+        let trigger = if crash && d.one_in(2) { step_trigger(&mut d, &trigger) } else { trigger };
         if kind == "net_cut" && d.one_in(4) {
             out.extend(swizzle(&mut d, shape, n, at));
             continue;
@@ -311,6 +314,37 @@ fn trigger(d: &mut Draws, shape: &Shape<'_>) -> Trigger {
         // A call that never comes is no reason for a quiet world.
         at_latest: Some(late),
         ..Trigger::default()
+    }
+}
+
+/// Steps of passes, named for what has just happened: the places where a crash hurts.
+const STEPS: [&str; 16] = [
+    "after-jit",
+    "after-jit-status",
+    "after-jit-secret-created",
+    "after-pod-created",
+    "after-runner-id",
+    "after-failure-recorded",
+    "after-failed-pod-deleted",
+    "after-runner-removed",
+    "after-registration-finalizer-off",
+    "after-jit-secret-deleted",
+    "after-finalizer",
+    "after-finalizer-off",
+    "after-marked",
+    "after-*created*",
+    "after-*deleted*",
+    "after-*",
+];
+
+/// The n-th time that a pass of a controller gets to a step.
+fn step_trigger(d: &mut Draws, like: &Trigger) -> Trigger {
+    Trigger {
+        call: None,
+        step: Some(Glob(d.one(&STEPS).into())),
+        actor: Some(Actor::all(Role::Controller)),
+        occurrence: d.between(1, 8),
+        ..like.clone()
     }
 }
 

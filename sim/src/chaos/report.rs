@@ -22,16 +22,16 @@ use crate::scenario::write::{self, Title};
 use crate::world::{RunOptions, run};
 
 /// Whether a campaign is a success: no finding, and, where the profile demands it, nothing that was never reached.
-pub fn verdict(profile: &Profile, sums: &Sums) -> Exit {
+pub fn verdict(profile: &Profile, release: Release, sums: &Sums) -> Exit {
     if sums.classes.keys().any(|c| c.invariant == "panic") {
         return Exit::Bug;
     }
-    let vacuous = profile.demands_coverage && !uncovered(profile, sums).is_empty();
+    let vacuous = profile.demands_coverage && !uncovered(profile, release, sums).is_empty();
     if sums.classes.is_empty() && !vacuous { Exit::Fine } else { Exit::Failed }
 }
 
 /// What a campaign should have reached and did not.
-pub fn uncovered(profile: &Profile, sums: &Sums) -> Vec<String> {
+pub fn uncovered(profile: &Profile, release: Release, sums: &Sums) -> Vec<String> {
     let mut out = Vec::new();
     for (id, weight) in &profile.faults {
         let fired = sums.families.get(id.as_str()).map_or(0, |(_, fired)| *fired);
@@ -40,7 +40,7 @@ pub fn uncovered(profile: &Profile, sums: &Sums) -> Vec<String> {
         }
     }
     for (n, mark) in Mark::ALL.iter().enumerate() {
-        if sums.marks.get(n).is_none_or(|times| *times == 0) {
+        if mark.is_of(release) && sums.marks.get(n).is_none_or(|times| *times == 0) {
             out.push(format!("mark `{}`: {}", mark.id(), mark.doc().trim()));
         }
     }
@@ -87,7 +87,7 @@ pub fn text(header: &Header, profile: &Profile, sums: &Sums, findings: &[Finding
         let file = out.join("findings").join(format!("{}.yaml", f.name()));
         let _ = writeln!(t, "  replay: arc-sim run {} --arc {}", file.display(), f.plan.release);
     }
-    let missing = uncovered(profile, sums);
+    let missing = Sums::release(header).map_or_else(Vec::new, |release| uncovered(profile, release, sums));
     if profile.demands_coverage && !missing.is_empty() {
         let _ = writeln!(t, "\nnever reached:");
         for line in missing {

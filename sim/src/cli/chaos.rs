@@ -137,7 +137,7 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
         report::text(header, profile, sums, &findings, out)
     };
     io.print(&text);
-    report::verdict(profile, sums)
+    report::verdict(profile, release, sums)
 }
 
 /// Joins the results of shards into one report.

@@ -91,13 +91,15 @@ impl Invariants {
             return self.bounds.clear(&check);
         };
         let (before, there) = (known.object.spec.replicas, known.pending + known.running + known.failed);
+        let refused = there > 0 && known.usable == 0;
         let wanted = set.spec.replicas;
         if wanted == before {
             return;
         }
         self.looked("spec-takes-effect");
         let about = || format_smolstr!("EphemeralRunnerSet {}", place.1);
-        if wanted > before && wanted > there {
+        // A template that the server refuses is tried with one runner, and a condition says so.
+        if wanted > before && wanted > there && !refused {
             let said = format_smolstr!("was asked for {wanted} runners, has {there} and makes none");
             self.bounds.restart(check, now, about, || said);
         } else if wanted <= there {

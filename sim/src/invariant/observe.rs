@@ -476,6 +476,7 @@ impl Invariants {
         self.looked("max-runners-respected");
         self.looked("min-runners-kept");
         self.looked("one-runner-set");
+        self.looked("surplus-disappears");
         if bad == [false; 4] && were == [false; 4] {
             // Nearly always: no clock runs and none begins.
             return;

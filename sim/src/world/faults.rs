@@ -167,7 +167,8 @@ impl World {
                             && (f.kind.matches(kind.as_str()) || f.kind.matches(kind.plural()))
                         {
                             self.watchers[w].open = false;
-                            self.input(id, crate::process::Input::WatchClosed(kind));
+                            self.mark(crate::marks::Mark::RelistAfterTooOld);
+                        self.input(id, crate::process::Input::WatchClosed(kind));
                         }
                     }
                 }
@@ -244,6 +245,7 @@ impl World {
                     let wait = self.faults.draw(action, back);
                     self.returns.insert((proc, slot as u8), until.after(wait));
                 }
+                self.mark(crate::marks::Mark::RelistAfterTooOld);
                 self.input(proc, crate::process::Input::WatchClosed(kind));
             }
         }

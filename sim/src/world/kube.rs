@@ -344,6 +344,7 @@ impl World {
         if self.cause == 0 {
             self.cause = cause;
         }
+        self.mark_service_call(&reply);
         let input = match reply {
             Reply::Kube(reply) => Input::Kube(tag, reply),
             Reply::Service(reply) => Input::Service(tag, reply),

@@ -124,7 +124,6 @@ impl World {
 
     /// A service call was answered: polls keep a listener's clock going, JIT configurations are remembered.
     pub(crate) fn observe_service_call(&mut self, proc: ProcId, call: CallId, reply: &Reply) {
-        self.mark_service_call(reply);
         let Some(flight) = self.calls.get_mut(call) else { return };
         let Body::Service(request) = &flight.body else { return };
         let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return };

@@ -25,7 +25,7 @@ fn glob(text: &str) -> Glob {
 }
 
 fn api_status(d: &mut Draws) -> ApiStatus {
-    let text = d.one(&["500", "503", "429", "504", "timeout", "conflict", "already_exists", "404"]);
+    let text = d.one(&["500", "503", "429", "504", "timeout", "conflict", "already_exists", "404", "410"]);
     text.parse().unwrap_or(ApiStatus::Timeout)
 }
 
@@ -57,7 +57,7 @@ pub(super) fn draw(id: &str, d: &mut Draws, shape: &Shape<'_>) -> Option<Fault> 
         }
         "clock_skew" => Fault::ClockSkew(ClockSkew {
             target: Actor::all(d.one(&[Role::Controller, Role::Listener, Role::Runner])),
-            offset: Offset { negative: d.one_in(2), by: d.secs(1, 240) },
+            offset: Offset { negative: d.one_in(2), by: d.secs(1, 1_200) },
             drift_per_hour: None,
         }),
         "api_error" => Fault::ApiError(ApiError {

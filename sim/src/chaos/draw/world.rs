@@ -34,7 +34,10 @@ impl Knobs {
 pub(super) fn draw(d: &mut Draws, knobs: &Knobs, release: Release, profile: &Profile) -> WorldSpec {
     let mut world = WorldSpec { clusters: Vec::new(), ..WorldSpec::default() };
     world.github.mode = d.one(&[Personality::Push, Personality::AcquireRequired]);
-    world.github.orgs[0].credentials.push(CredentialSpec { name: "spare".into(), ..CredentialSpec::default() });
+    let kind = d.one(&[CredentialKind::Pat, CredentialKind::Pat, CredentialKind::App]);
+    let spare = CredentialSpec { name: "spare".into(), ..CredentialSpec::default() };
+    world.github.orgs[0].credentials.push(spare);
+    world.github.orgs[0].credentials.iter_mut().for_each(|c| c.kind = kind);
     let clusters = if d.one_in(8) { 2 } else { 1 };
     let mut number = 0;
     for n in 0..clusters {
