@@ -151,7 +151,11 @@ impl Hunt {
                 if fails(&plan) {
                     continue;
                 }
-                let Some(finding) = find_if(&plan, class, profile.shrink, &mut |p| self.reaches(&examine(p, None)) && !fails(p)) else { continue };
+                let Some(finding) =
+                    find_if(&plan, class, profile.shrink, &mut |p| self.reaches(&examine(p, None)) && !fails(p))
+                else {
+                    continue;
+                };
                 let witnesses = finding::witnesses(&finding.plan, class);
                 if finding::cures(&witnesses, class, switch, value) {
                     return Some(Caught { seeds: seed + 1, finding });

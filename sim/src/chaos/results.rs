@@ -292,6 +292,3 @@ impl Sums {
         header.release.parse().ok()
     }
 }
-
-#[cfg(test)]
-mod tests;

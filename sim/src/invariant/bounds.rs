@@ -76,7 +76,9 @@ impl Check {
             | Check::JobsFail(..)
             | Check::Finished(_)
             | Check::Reference(_) => "runner",
-            Check::Applied(_) | Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => "runner-set",
+            Check::Applied(_) | Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => {
+                "runner-set"
+            }
             Check::JobRunner(_) => "job",
             Check::Polling(_) => "listener",
             Check::Deleting(_) => "deletion",

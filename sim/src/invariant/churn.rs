@@ -37,7 +37,13 @@ impl Invariants {
             return;
         }
         let Some(key) = runner.live_in.clone() else { return };
-        let offered = ledger.jobs.values().filter(|j| j.set.as_ref() == Some(&key)).filter(|j| !j.assigned).filter(|j| j.started.is_none() && j.ended.is_none()).count() as i32;
+        let offered = ledger
+            .jobs
+            .values()
+            .filter(|j| j.set.as_ref() == Some(&key))
+            .filter(|j| !j.assigned)
+            .filter(|j| j.started.is_none() && j.ended.is_none())
+            .count() as i32;
         let set = ledger.set(&key);
         let settled = set.ars.as_ref().is_some_and(|a| !a.metadata.is_deleting()) && set.runner_sets.len() == 1;
         let lowered = set.lowered_at.is_some_and(|at| now.since(at) < OFTEN);
@@ -60,9 +66,17 @@ impl Invariants {
         }
         self.looked("result-has-proof");
         let Some(runner) = self.ledger.runners.get_mut(place) else { return };
-        if runner.robbed && !runner.took_job && !er.metadata.is_deleting() && !std::mem::replace(&mut runner.told, true) {
+        if runner.robbed && !runner.took_job && !er.metadata.is_deleting() && !std::mem::replace(&mut runner.told, true)
+        {
             let about = format_smolstr!("EphemeralRunner {}", place.1);
-            self.report("result-has-proof", "runner", now, 0, &about, "is Succeeded, never had a job, and its registration was removed by its own controller".into());
+            self.report(
+                "result-has-proof",
+                "runner",
+                now,
+                0,
+                &about,
+                "is Succeeded, never had a job, and its registration was removed by its own controller".into(),
+            );
         }
     }
 

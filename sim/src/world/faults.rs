@@ -168,7 +168,7 @@ impl World {
                         {
                             self.watchers[w].open = false;
                             self.mark(crate::marks::Mark::RelistAfterTooOld);
-                        self.input(id, crate::process::Input::WatchClosed(kind));
+                            self.input(id, crate::process::Input::WatchClosed(kind));
                         }
                     }
                 }

@@ -1,0 +1,193 @@
+//! Campaigns: the same results for any number of jobs and shards, nothing lost by a kill, findings that replay, a canary that
+//! must be found.
+#![allow(clippy::disallowed_methods, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use arc_sim::chaos::campaign::Campaign;
+use arc_sim::chaos::finding::find;
+use arc_sim::chaos::results::{Header, Results, Shard, Sums, read_seeds};
+use arc_sim::chaos::{Class, Profile, Seen, draw, examine, report};
+use arc_sim::scenario;
+use controller_core::Release;
+
+fn profile() -> Profile {
+    Profile::named("pr").expect("built in")
+}
+
+fn seeds(default: u64) -> u64 {
+    std::env::var("ARC_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+fn campaign(profile: &Profile, shard: Shard, seeds: u64, jobs: usize) -> Sums {
+    let campaign = Campaign { release: Release::Next, profile, shard, seeds: Some(seeds), jobs };
+    let mut sums = Sums::default();
+    campaign.run(&BTreeSet::new(), &mut |seed, seen| {
+        sums.add(seed, &seen);
+        true
+    });
+    sums
+}
+
+/// `ARC_SIM_SEEDS=10000` is what the contract names; the CLI is compared across builds by `.ci/run`.
+#[test]
+fn results_depend_neither_on_jobs_nor_on_shards() {
+    let (profile, n) = (profile(), seeds(60));
+    let alone = campaign(&profile, Shard::WHOLE, n, 1);
+    assert_eq!(alone.seeds, n);
+    assert_eq!(campaign(&profile, Shard::WHOLE, n, 2), alone);
+    let mut joined = Sums::default();
+    for index in 0..3 {
+        let shard = Shard { index, of: 3 };
+        let part = Campaign { release: Release::Next, profile: &profile, shard, seeds: Some(n), jobs: 2 };
+        part.run(&BTreeSet::new(), &mut |seed, seen| {
+            joined.add(seed, &seen);
+            true
+        });
+    }
+    assert_eq!(joined, alone);
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{name}"));
+    let _ = std::fs::remove_dir_all(&dir);
+    dir
+}
+
+fn arc_sim(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_arc-sim")).args(args).output().expect("it starts")
+}
+
+/// Shards as processes, joined by `merge`, say what one process says.
+#[test]
+fn shards_in_processes_merge_into_the_unsharded_report() {
+    let (whole, a, b) = (scratch("whole"), scratch("a"), scratch("b"));
+    let run = |dir: &Path, more: &[&str]| {
+        let dir = dir.display().to_string();
+        let mut args = vec!["chaos", "--arc", "0.9.1", "--seeds", "20", "--no-shrink", "--out", &dir];
+        args.extend(more);
+        arc_sim(&args)
+    };
+    let one = run(&whole, &[]);
+    run(&a, &["--shard", "0/2"]);
+    run(&b, &["--shard", "1/2", "--jobs", "1"]);
+    let merged = arc_sim(&["merge", "--no-shrink", &a.display().to_string(), &b.display().to_string()]);
+    assert_eq!(String::from_utf8_lossy(&merged.stdout), String::from_utf8_lossy(&one.stdout));
+    assert_eq!(merged.status.code(), Some(1), "0.9.1 has bugs that twenty seeds find");
+    let missing = arc_sim(&["merge", "--no-shrink", &a.display().to_string()]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("10 of 20 seeds are in none"));
+    let twice = arc_sim(&["merge", "--no-shrink", &a.display().to_string(), &a.display().to_string()]);
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("stands in the results of two shards"));
+    assert_eq!(twice.status.code(), Some(2));
+}
+
+/// Killed at any moment and resumed: every seed once, and the report of a campaign that was never killed.
+#[test]
+fn a_killed_campaign_is_resumed_without_loss_and_without_repeating() {
+    let (dir, calm) = (scratch("killed"), scratch("calm"));
+    let args = |dir: &Path| {
+        ["chaos", "--seeds", "150", "--jobs", "2", "--no-shrink", "--resume", "--progress", "none", "--out"]
+            .iter()
+            .map(ToString::to_string)
+            .chain([dir.display().to_string()])
+            .collect::<Vec<_>>()
+    };
+    let mut before = 0;
+    for kill_after in [120, 40, 200, 90] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_arc-sim")).args(args(&dir)).spawn().expect("it starts");
+        std::thread::sleep(std::time::Duration::from_millis(kill_after));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        if let Ok((seen, _)) = read_seeds(&dir.join("seeds.jsonl")) {
+            assert!(seen.len() >= before, "what was finished stays finished");
+            before = seen.len();
+        }
+    }
+    let resumed = Command::new(env!("CARGO_BIN_EXE_arc-sim")).args(args(&dir)).output().expect("it starts");
+    let undisturbed = Command::new(env!("CARGO_BIN_EXE_arc-sim")).args(args(&calm)).output().expect("it starts");
+    assert_eq!(String::from_utf8_lossy(&resumed.stdout), String::from_utf8_lossy(&undisturbed.stdout));
+    let text = std::fs::read_to_string(dir.join("seeds.jsonl")).expect("results");
+    assert_eq!(text.lines().count(), 150, "a line per seed, none twice");
+}
+
+/// Whatever the last line of the results was cut to, resuming drops exactly that line.
+#[test]
+fn a_torn_line_is_dropped_and_a_foreign_one_refused() {
+    let dir = scratch("torn");
+    let header = Header {
+        v: 1,
+        release: "next".into(),
+        profile: "pr".into(),
+        digest: "0".into(),
+        seeds: Some(9),
+        shard: Shard::WHOLE,
+    };
+    let (mut results, _) = Results::open(&dir, &header, false).expect("new");
+    let seen = Seen { events: 3, ..Seen::default() };
+    results.add(0, &seen).expect("written");
+    results.add(1, &seen).expect("written");
+    drop(results);
+    let path = dir.join("seeds.jsonl");
+    let whole = std::fs::read(&path).expect("results");
+    let first = whole.iter().position(|b| *b == b'\n').expect("a line") + 1;
+    for cut in first..whole.len() {
+        std::fs::write(&path, &whole[..cut]).expect("written");
+        let (mut results, known) = Results::open(&dir, &header, true).expect("resumed");
+        assert_eq!(known, [(0, seen.clone())]);
+        results.add(1, &seen).expect("written");
+        assert_eq!(std::fs::read(&path).expect("results"), whole);
+    }
+    assert!(Results::open(&dir, &header, false).is_err(), "results are never overwritten");
+    let other = Header { seeds: Some(10), ..header.clone() };
+    let said = Results::open(&dir, &other, true).expect_err("another campaign").to_string();
+    assert!(said.contains("another campaign"), "{said}");
+    std::fs::write(&path, "[0,\"nonsense\"]\n").expect("written");
+    let said = Results::open(&dir, &header, true).expect_err("no line of ours").to_string();
+    assert!(said.contains("seeds.jsonl:1"), "{said}");
+}
+
+/// The canary: an ARC that deletes what its user owns must be caught, shrunk to what it takes, and come back as a scenario that
+/// anybody can run: the pipeline reports.
+#[test]
+fn the_canary_is_found_small_and_replayable() {
+    let profile = profile();
+    let class = Class { invariant: "owned-by-user".into(), component: "set".into() };
+    let plan = (0..40)
+        .map(|seed| draw(seed, &profile, Release::V0_11_0))
+        .find(|plan| examine(plan, None).classes.contains_key(&class))
+        .expect("forty seeds are plenty");
+    let finding = find(&plan, &class, profile.shrink).expect("it fails");
+    assert!(finding.minimal, "{} tries", finding.tries);
+    assert_eq!(finding.replays, 10);
+    assert!(finding.plan.actions.len() <= 2, "{}", finding.plan.to_yaml());
+    assert!(finding.causes.iter().any(|c| c.switch == "ars_version_gate"), "{:?}", finding.causes);
+    // 1-minimal: nothing can be left out.
+    for n in 0..finding.plan.actions.len() {
+        let mut less = finding.plan.clone();
+        less.actions.remove(n);
+        assert!(!examine(&less, Some(&class)).classes.contains_key(&class), "action {n} is not needed");
+    }
+    let text = report::scenario_file(&finding, &profile).expect("files can say it");
+    let loaded = scenario::load("canary.yaml", &text).unwrap_or_else(|e| panic!("{}\n{text}", e.render(false)));
+    let again = loaded.plan(None, Release::V0_11_0, loaded.seed()).expect("it has no variants");
+    assert!(examine(&again, None).classes.contains_key(&class), "{text}");
+    assert!(loaded.expect(Release::Next).is_some(), "the corrected controller does not do it\n{text}");
+}
+
+/// Most fault families change something within a few hundred seeds: what never fires proves nothing.
+#[test]
+fn drawn_faults_fire() {
+    let profile = Profile::named("nightly").expect("built in");
+    let campaign =
+        Campaign { release: Release::Next, profile: &profile, shard: Shard::WHOLE, seeds: Some(seeds(150)), jobs: 2 };
+    let mut sums = Sums::default();
+    campaign.run(&BTreeSet::new(), &mut |seed, seen| {
+        sums.add(seed, &seen);
+        true
+    });
+    let fired = sums.families.values().filter(|(_, fired)| *fired > 0).count();
+    assert!(fired >= 26, "{:?}", sums.families);
+    assert!(sums.marks.iter().filter(|n| **n > 0).count() >= 25, "{:?}", sums.marks);
+}
