@@ -58,7 +58,10 @@ impl Shrinker<'_> {
         self.tries >= self.most
     }
     /// Takes a candidate if it fails as well, and is a plan that somebody might write.
-    fn take(&mut self, candidate: Plan) -> bool {
+    fn take(&mut self, mut candidate: Plan) -> bool {
+        if self.at_the_end {
+            candidate.settle = candidate.settle.max(super::settle::bound(&candidate).total());
+        }
         if self.out_of_budget() || candidate == self.best || !sound(&candidate) {
             return false;
         }

@@ -150,6 +150,11 @@ fn one(kind: &str, d: &mut Draws, shape: &Shape<'_>, world: &WorldSpec) -> Optio
                 leader_change: how == 2,
             })
         }
+        "status_reset" => Operator::StatusReset(StatusReset {
+            kind: Glob(d.one(&["ephemeralrunnersets", "autoscalingrunnersets"]).into()),
+            name: Glob::default(),
+            status: None,
+        }),
         "cancel_jobs" => Operator::CancelJobs(CancelJobs { job: Glob::default(), force: d.one_in(3) }),
         _ => return None,
     })

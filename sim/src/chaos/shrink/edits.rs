@@ -45,7 +45,8 @@ impl Shrinker<'_> {
 
     fn times(&mut self, n: usize) {
         if let When::At(at) = self.best.actions[n].when {
-            for round in rounder(at) {
+            let early = [0, 10, 30, 60, 120].map(Dur::secs).into_iter().filter(|early| *early < at);
+            for round in early.chain(rounder(at)) {
                 if self.attempt(|p| p.actions[n].when = When::At(round)) {
                     break;
                 }
