@@ -24,7 +24,7 @@ pub enum ElectionOutput {
     Lost,
 }
 
-/// One candidate.
+/// One candidate. Its identity is its own: client-go adds a new uuid to the host's name at each start.
 #[derive(Clone, Debug)]
 pub struct Election {
     key: Key,

@@ -262,7 +262,11 @@ impl World {
             qps: args.qps,
             burst: args.burst,
             watch_namespace: args.watch_namespace.clone(),
-            election: args.leader_election.as_ref().map(|_| pod.metadata.name.clone()),
+            // Every process is a candidate of its own: one that was restarted waits until its former lease is over.
+            election: args
+                .leader_election
+                .as_ref()
+                .map(|_| format_smolstr!("{}_{}", pod.metadata.name, self.procs.len())),
             boot: self.dice.boot.delay(self.latency.manager_boot),
             own: self.own.clone(),
         })
