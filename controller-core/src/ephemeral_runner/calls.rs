@@ -187,7 +187,7 @@ impl ErPass {
             }
             Purpose::RemoveOnDeletion | Purpose::FindOnDeletion | Purpose::RemoveFound => {
                 o.error(message, error.clone());
-                self.deletion_blocked(o, error)
+                self.deletion_without_client(o, error)
             }
             _ => {
                 o.error("Failed to get actions client", error.clone());

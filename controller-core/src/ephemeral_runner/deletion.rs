@@ -16,6 +16,7 @@ use super::{
 };
 use crate::behaviour::{DoneCleanup, ErDeletion, PodExists, RemovalTarget, RemoveAfterSuccess};
 use crate::call::{CallError, Reply};
+use crate::labels::{SCALE_SET_NAME, SCALE_SET_NAMESPACE};
 use crate::reconcile::{Decision, Observed, Outcome};
 
 /// Between two questions whether a job still runs (arc-controllers.md §5.1).
@@ -131,6 +132,29 @@ impl ErPass {
         let text = error.text();
         o.error("Failed to clean up runner from the service", text.clone());
         self.deletion_blocked(o, text)
+    }
+
+    /// A runner that came after the end of its set, made by a manager that did not know of it, has nobody who would bring the
+    /// credentials back; the scale set and all its registrations went with the set.
+    pub(super) fn deletion_without_client(&mut self, o: &Observed<'_>, error: Str) -> Decision {
+        let labels = &self.runner().metadata;
+        let set = labels.label(SCALE_SET_NAMESPACE).zip(labels.label(SCALE_SET_NAME));
+        match (o.settings.behaviour.er_removal, set) {
+            (RemovalTarget::Everything, Some((namespace, name))) => {
+                let key = Key::new(namespace.clone(), name.clone());
+                self.deletion.end = Some(error);
+                self.call(Step::AfterSetRead, KubeRequest::Get { kind: Kind::AutoscalingRunnerSet, key })
+            }
+            (RemovalTarget::Everything, None) | (RemovalTarget::StatusId, _) => self.deletion_blocked(o, error),
+        }
+    }
+
+    pub(super) fn after_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let error = self.deletion.end.take().unwrap_or_default();
+        match o.take_reply().into_object() {
+            Err(e) if e.is_not_found() => self.registration_finalizer_off(),
+            Ok(_) | Err(_) => self.deletion_blocked(o, error),
+        }
     }
 
     /// Nobody sees why a runner stays: the corrected controller writes it on the runner, once.

@@ -131,8 +131,11 @@ impl ErPass {
         match reply.into_service() {
             Ok(ServiceOk::Runner(None)) => Decision::End(Outcome::Requeue),
             Ok(ServiceOk::Runner(Some(found))) if found.scale_set == self.runner().spec.runner_scale_set_id => {
-                o.info("Removing the runner with the same name");
-                self.service_with(Purpose::RemoveNamesake, Op::RemoveRunner(found.id))
+                if o.settings.behaviour.er_used_jit == UsedJit::Replaced {
+                    self.made = Some(found.id);
+                    return self.read_secret(Step::AfterNamesakeSecretRead);
+                }
+                self.remove_namesake(o, found.id)
             }
             Ok(_) => match o.settings.behaviour.er_foreign_name {
                 ForeignName::Error => {
@@ -143,6 +146,22 @@ impl ErPass {
                 ForeignName::DeleteRunner => self.delete_runner(Step::AfterRunnerDeleted),
             },
             Err(e) => fail(o, "Failed to get runner by name", &e),
+        }
+    }
+
+    fn remove_namesake(&mut self, o: &mut Observed<'_>, id: RunnerId) -> Decision {
+        o.info("Removing the runner with the same name");
+        self.service_with(Purpose::RemoveNamesake, Op::RemoveRunner(id))
+    }
+
+    /// Who is in the way may be this very runner, registered by another manager in the same moment (a roll without a lease):
+    /// then its secret is there by now, and a pod will present that registration.
+    pub(super) fn after_namesake_secret_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let found = self.made.take().unwrap_or_default();
+        match o.take_reply().into_object() {
+            Ok(Some(_)) => Decision::End(Outcome::Requeue),
+            Err(e) if !e.is_not_found() => fail(o, "Failed to fetch secret", &e),
+            Ok(None) | Err(_) => self.remove_namesake(o, found),
         }
     }
 

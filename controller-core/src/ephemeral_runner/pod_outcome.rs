@@ -130,8 +130,8 @@ impl ErPass {
 
     pub(super) fn after_finished_asked(&mut self, o: &mut Observed<'_>, reply: Reply) -> Decision {
         match reply.into_service() {
-            Ok(ServiceOk::Runner(None)) => self.mark_succeeded(o),
-            Err(e) if is_runner_unknown(&e) => self.mark_succeeded(o),
+            Ok(ServiceOk::Runner(None)) => self.unregistered_after_exit(o),
+            Err(e) if is_runner_unknown(&e) => self.unregistered_after_exit(o),
             Err(e) => fail(o, "Failed to get runner", &e),
             Ok(_) => {
                 let Some(pod) = self.outcome.pod.clone() else { return settled() };
@@ -142,6 +142,34 @@ impl ErPass {
                 self.fail_pod(o, &pod)
             }
         }
+    }
+
+    /// The service forgets a runner when its job is over, or because it was told to: a pass that the cache does not show yet may
+    /// have counted this very pod's failure and removed its registration.
+    fn unregistered_after_exit(&mut self, o: &mut Observed<'_>) -> Decision {
+        if o.settings.behaviour.er_exit_zero != ExitZero::Verified {
+            return self.mark_succeeded(o);
+        }
+        self.call(
+            Step::AfterFinishedRunnerRead,
+            KubeRequest::Get { kind: Kind::EphemeralRunner, key: self.key.clone() },
+        )
+    }
+
+    pub(super) fn after_finished_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunner>).cloned(),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
+        };
+        let (Some(live), Some(pod)) = (live.filter(|r| r.metadata.uid == self.uid()), self.outcome.pod.clone()) else {
+            return settled();
+        };
+        let counted = live.status.failures.as_ref().is_some_and(|f| f.contains_key(&pod.metadata.uid));
+        if counted || live.metadata.is_deleting() {
+            return settled();
+        }
+        self.mark_succeeded(o)
     }
 
     fn mark_succeeded(&mut self, o: &mut Observed<'_>) -> Decision {

@@ -12,15 +12,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arc_api::crd::{AutoscalingRunnerSet, Condition, Conditions, EphemeralRunner, ErPhase};
+use arc_api::crd::{AutoscalingRunnerSet, Condition, Conditions, EphemeralRunner, EphemeralRunnerSet, ErPhase};
 use arc_api::kube::{KubeOk, KubeRequest};
 use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodConditionType};
-use arc_api::{Duration, Kind, Str, Time, format_smolstr};
+use arc_api::{Duration, Kind, Object, Str, Time, format_smolstr};
 
 use super::classify::Census;
 use super::scale::{has_job, is_useless};
-use super::{ErsPass, PODS_NOT_STARTING, Step, TEMPLATE_REJECTED, fail, own_runners};
+use super::{ErsPass, PODS_NOT_STARTING, Step, TEMPLATE_REJECTED, fail, own_runners, settled};
 use crate::behaviour::{Behaviour, ErsGate, ErsScaleDown, FailedCounts, TemplateProbe};
 use crate::ephemeral_runner::{NOT_STARTING, OUTDATED, POD_REJECTED};
 use crate::labels::SCALE_SET_NAME;
@@ -157,7 +157,11 @@ impl ErsPass {
         self.sweep.retain(there);
         let short = replicas - view.alive() - view.held.len() as i32;
         if short.min(room) > 0 {
-            return self.create(o, short.min(room));
+            self.missing = short.min(room);
+            return self.call(
+                Step::AfterLiveSetRead,
+                KubeRequest::Get { kind: Kind::EphemeralRunnerSet, key: self.key.clone() },
+            );
         }
         let surplus = view.surplus(self.most(o));
         if surplus > 0 {
@@ -167,6 +171,19 @@ impl ErsPass {
             return self.remove_idle(o, candidates, surplus);
         }
         self.report(o)
+    }
+
+    /// Caches come back one by one after an outage: a set that is gone would get runners that nobody can take down any more.
+    pub(super) fn after_live_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunnerSet>).cloned(),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return fail(o, "Failed to fetch the ephemeral runner set", &e),
+        };
+        match live.filter(|l| l.metadata.uid == self.set().metadata.uid && !l.metadata.is_deleting()) {
+            Some(_) => self.create(o, self.missing),
+            None => settled(),
+        }
     }
 
     fn verdict(&self, o: &Observed<'_>, runners: &[&Arc<EphemeralRunner>], behaviour: &Behaviour) -> Verdict {
