@@ -144,3 +144,22 @@ fn what_is_printed_is_what_the_schema_says() {
         assert!(there.keys().all(|name| name == "v" || all.contains(name)), "{line} has more than {all:?}");
     }
 }
+
+#[test]
+fn a_campaign_is_a_case_for_each_class_of_failures() {
+    let dir = directory("campaign");
+    let (junit, summary, out) = (dir.join("junit.xml"), dir.join("summary.md"), dir.join("out"));
+    let ci = Ci { github: true, summary: Some(summary.clone()) };
+    let campaign = ["chaos", "--arc", "0.9.1", "--seeds", "12", "--no-shrink", "--progress", "none"];
+    let paths = ["--out", out.to_str().unwrap(), "--junit", junit.to_str().unwrap()];
+    let (exit, _, talk) = arc_sim(&ci, &[&campaign[..], &paths[..]].concat());
+    assert_eq!(exit, Exit::Failed, "{talk}");
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    let classes = xml.matches("<failure type=").count();
+    assert!(classes > 0, "{xml}");
+    assert!(xml.contains(r#"<testcase name="12 seeds" classname="chaos pr on 0.9.1""#), "{xml}");
+    assert_eq!(talk.matches("::error title=chaos pr on 0.9.1 ").count(), classes.min(10), "{talk}");
+    assert!(
+        std::fs::read_to_string(&summary).unwrap().starts_with(&format!("### arc-sim: {classes} failed, 1 passed\n"))
+    );
+}

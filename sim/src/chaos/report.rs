@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arc_api::{Str, format_smolstr};
 use controller_core::Release;
@@ -17,6 +17,8 @@ use crate::exit::Exit;
 use crate::invariant::{CATALOGUE, entry};
 use crate::marks::Mark;
 use crate::plan::{Plan, ReleaseRef};
+use crate::report::cases::{Case, Failure};
+use crate::report::timeline::Story;
 use crate::scenario::file::{Expect, Holds};
 use crate::scenario::write::{self, Title};
 use crate::world::{RunOptions, run};
@@ -95,6 +97,66 @@ pub fn text(header: &Header, profile: &Profile, sums: &Sums, findings: &[Finding
         }
     }
     t
+}
+
+/// What the page of a finding says besides its history.
+pub fn story(finding: &Finding, file: &Path) -> Story {
+    let promise = entry(&finding.class.invariant).map_or("", |e| e.promise);
+    let causes: Vec<String> = finding.causes.iter().map(|c| format!("{}: {}", c.switch, c.cured_by)).collect();
+    let cured = match causes.is_empty() {
+        true => String::new(),
+        false => format!(" Cured by any of: {}.", causes.join(", ")),
+    };
+    Story {
+        why: format_smolstr!("{} was broken in seed {}: {promise}{cured}", finding.class, finding.seed),
+        verdict: "fail".into(),
+        replay: format!("arc-sim run {} --arc {}", file.display(), finding.plan.release),
+        first: finding.class.invariant.clone(),
+        ..Story::default()
+    }
+}
+
+/// For CI systems: a case for each class of failures; one that is fine if there is none.
+pub fn cases(header: &Header, profile: &Profile, sums: &Sums, findings: &[Finding], out: &Path) -> Vec<Case> {
+    let classname = format!("chaos {} on {}", header.profile, header.release);
+    let mut failed: Vec<Case> = sums
+        .classes
+        .iter()
+        .map(|(class, sum)| {
+            let files: Vec<PathBuf> = findings
+                .iter()
+                .filter(|f| f.class == *class)
+                .map(|f| out.join("findings").join(format!("{}.yaml", f.name())))
+                .collect();
+            let replay = files.iter().map(|f| format!("replay: arc-sim run {} --arc {}", f.display(), header.release));
+            Case {
+                name: class.to_string(),
+                classname: classname.clone(),
+                file: files.first().map(|f| f.display().to_string()),
+                virtual_us: 0,
+                failures: vec![Failure {
+                    kind: class.invariant.to_string(),
+                    message: format!("{} of {} seeds, the first is {}", sum.count, sums.seeds, sum.first),
+                    body: replay.collect::<Vec<_>>().join("\n"),
+                    place: None,
+                    is_error: class.invariant == "panic",
+                }],
+            }
+        })
+        .collect();
+    let release = Sums::release(header).filter(|_| profile.demands_coverage);
+    let missing = release.map_or_else(Vec::new, |release| uncovered(profile, release, sums));
+    let failures =
+        missing.into_iter().map(|message| Failure { kind: "never-reached".into(), message, ..Failure::default() });
+    let campaign = Case {
+        name: format!("{} seeds", sums.seeds),
+        classname,
+        file: None,
+        virtual_us: sums.virtual_us,
+        failures: failures.collect(),
+    };
+    failed.push(campaign);
+    failed
 }
 
 /// For programs: one object per line.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use controller_core::Release;
 
-use super::{Engine, Io};
+use super::{Engine, Io, ci, files, timeline};
 use crate::chaos::campaign::Campaign;
 use crate::chaos::finding::{self, Finding};
 use crate::chaos::profile::{BUILT_IN, Profile};
@@ -47,6 +47,9 @@ pub(super) struct ChaosArgs {
     /// Do not shrink what is found
     #[arg(long)]
     no_shrink: bool,
+    /// Where the classes of failures are written as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    junit: Option<PathBuf>,
 }
 
 pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
@@ -98,18 +101,21 @@ pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
     if let Some(error) = broken {
         return refused(&error, io);
     }
-    conclude(&header, &profile, &sums, &args.out, Told { json: args.json, shrink: !args.no_shrink }, io)
+    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: !args.no_shrink };
+    conclude(&header, &profile, &sums, &args.out, told, io)
 }
 
 /// How the end is told.
 #[derive(Clone, Copy)]
-struct Told {
+struct Told<'t> {
     json: bool,
+    /// Where it is written as JUnit XML.
+    junit: Option<&'t Path>,
     shrink: bool,
 }
 
 /// Findings, tables and the verdict of a campaign that is over.
-fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: Told, io: &mut Io<'_>) -> Exit {
+fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: Told<'_>, io: &mut Io<'_>) -> Exit {
     let Some(release) = Sums::release(header) else { return Exit::Rejected };
     let mut findings: Vec<Finding> = Vec::new();
     if told.shrink && !sums.classes.is_empty() {
@@ -123,12 +129,19 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
     }
     for finding in &findings {
         let file = out.join("findings").join(format!("{}.yaml", finding.name()));
-        let written = report::scenario_file(finding, profile).map_err(std::io::Error::other).and_then(|text| {
-            std::fs::create_dir_all(out.join("findings"))?;
-            std::fs::write(&file, text)
-        });
-        if let Err(error) = written {
-            io.say(&format!("warning: {}: {error}\n", file.display()));
+        let written = report::scenario_file(finding, profile)
+            .map_err(std::io::Error::other)
+            .and_then(|text| files::write(&file, &text));
+        // A plan that makes the program panic has no history to show.
+        let page = file.with_extension("html");
+        let shown = match finding.class.invariant.as_str() {
+            "panic" => Ok(()),
+            _ => timeline::of_finding(&finding.plan, &report::story(finding, &file), &page),
+        };
+        for (path, result) in [(&file, written), (&page, shown)] {
+            if let Err(error) = result {
+                io.say(&format!("warning: {}: {error}\n", path.display()));
+            }
         }
     }
     let text = if told.json {
@@ -137,7 +150,8 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
         report::text(header, profile, sums, &findings, out)
     };
     io.print(&text);
-    report::verdict(profile, release, sums)
+    let exit = ci::publish(&report::cases(header, profile, sums, &findings, out), told.junit, io);
+    report::verdict(profile, release, sums).and(exit)
 }
 
 /// Joins the results of shards into one report.
@@ -182,7 +196,7 @@ pub(super) fn merge(dirs: &[PathBuf], out: &Path, json: bool, no_shrink: bool, i
     let shrinks = profile_of.is_some() && !no_shrink;
     let profile = profile_of.or_else(|| Profile::named("nightly"));
     let Some(profile) = profile else { return Exit::Rejected };
-    let exit = conclude(&header, &profile, &sums, out, Told { json, shrink: shrinks }, io);
+    let exit = conclude(&header, &profile, &sums, out, Told { json, junit: None, shrink: shrinks }, io);
     if missing > 0 { exit.and(Exit::Inconclusive) } else { exit }
 }
 

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Io;
+use super::{Io, files};
 use crate::exit::Exit;
 use crate::report::cases::Case;
 use crate::report::{github, junit};
@@ -31,14 +31,11 @@ impl Ci {
 /// error, where the runner reads commands as well: standard output is for data.
 pub(super) fn publish(cases: &[Case], junit: Option<&Path>, io: &mut Io<'_>) -> Exit {
     let mut exit = Exit::Fine;
-    if let Some(path) = junit {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let written =
-            parent.map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, junit::xml(cases)));
-        if let Err(error) = written {
-            io.say(&format!("error: {}: {error}\n", path.display()));
-            exit = Exit::Rejected;
-        }
+    if let Some(path) = junit
+        && let Err(error) = files::write(path, &junit::xml(cases))
+    {
+        io.say(&format!("error: {}: {error}\n", path.display()));
+        exit = Exit::Rejected;
     }
     if io.ci.github {
         io.say(&github::annotations(cases));

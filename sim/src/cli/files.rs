@@ -71,6 +71,14 @@ pub(super) fn load(paths: &[PathBuf], io: &mut Io<'_>) -> Found {
     found
 }
 
+/// Writes a file, with the directories that it needs.
+pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, text)
+}
+
 /// Whether a file is a plan and no scenario: only plans state the version of their format, at their top.
 pub(super) fn is_plan(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("schema:"))

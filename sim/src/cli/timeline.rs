@@ -62,10 +62,7 @@ pub(super) fn timeline(args: &TimelineArgs, io: &mut Io<'_>) -> Exit {
     subject.story.reasons = judged.reasons.iter().map(ToString::to_string).collect();
     let default = directory_of(Path::new("out"), plan).join("timeline.html");
     let path = args.out.clone().unwrap_or(default);
-    let page = timeline::page(plan, &made, &subject.story);
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let written = parent.map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, page));
-    match written {
+    match files::write(&path, &timeline::page(plan, &made, &subject.story)) {
         Ok(()) => {
             io.print(&format!("{}\n", path.display()));
             Exit::Fine
@@ -75,6 +72,12 @@ pub(super) fn timeline(args: &TimelineArgs, io: &mut Io<'_>) -> Exit {
             Exit::Rejected
         }
     }
+}
+
+/// Runs a plan that is known to fail and writes its page.
+pub(super) fn of_finding(plan: &Plan, story: &timeline::Story, path: &Path) -> std::io::Result<()> {
+    let made = world::run(plan, &world::RunOptions { trace: true, ..world::RunOptions::default() });
+    files::write(path, &timeline::page(plan, &made, story))
 }
 
 /// Reads the file, whichever of the two it is.

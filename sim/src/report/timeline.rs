@@ -17,8 +17,10 @@ use arc_api::Time;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::invariant::Violation;
 use crate::outcome::{Ending, RunReport};
 use crate::plan::Plan;
+use crate::trace::What;
 
 use collect::Collector;
 use data::{Data, Finding};
@@ -46,6 +48,8 @@ pub struct Story {
     pub reasons: Vec<String>,
     /// The command that shows the run again.
     pub replay: String,
+    /// The promise whose violation is shown when the page opens; empty: the first one that was broken.
+    pub first: Str,
 }
 
 /// The page of a run. Its trace should have been kept ([`crate::world::RunOptions::trace`]); without events the page says so.
@@ -131,22 +135,39 @@ fn data<'s>(plan: &Plan, made: &RunReport, story: &'s Story) -> Data<'s> {
     }
 }
 
-/// The violations with their events: both are in the order in which they were seen.
+/// The violations with their events. Both are in the order in which they were seen; a violation that has no event of its own
+/// stands for the event at which it was noticed, or else for the last one of what it is about.
 fn findings(made: &RunReport, collector: &Collector<'_>) -> Vec<Finding> {
-    let events = made.trace.events().iter().filter(|e| matches!(e.what, crate::trace::What::Violation { .. }));
-    let mut events = events.map(|e| e.id);
+    let mut events: Vec<(u32, Time, &str)> = made
+        .trace
+        .events()
+        .iter()
+        .filter_map(|e| match &e.what {
+            What::Violation { invariant, .. } => Some((e.id, e.at, *invariant)),
+            _ => None,
+        })
+        .collect();
+    let mut event =
+        |v: &Violation, lane: Option<u32>| match events.iter().position(|e| (e.1, e.2) == (v.at, v.invariant)) {
+            Some(place) => events.remove(place).0,
+            None if v.cause != 0 => v.cause,
+            None => collector.last_of(lane, v.at),
+        };
     made.violations
         .iter()
-        .map(|v| Finding {
-            invariant: v.invariant,
-            component: v.component,
-            said: v.said.clone(),
-            promise: crate::invariant::entry(v.invariant).map_or("", |e| e.promise),
-            about: v.about.clone(),
-            at: v.at.0,
-            since: since(&v.said).map(|t| t.0),
-            event: events.next().unwrap_or(0),
-            to: v.about.iter().find_map(|about| collector.lanes.named(about)).map_or(0, |lane| lane + 1),
+        .map(|v| {
+            let lane = v.about.iter().find_map(|about| collector.lanes.named(about));
+            Finding {
+                invariant: v.invariant,
+                component: v.component,
+                said: v.said.clone(),
+                promise: crate::invariant::entry(v.invariant).map_or("", |e| e.promise),
+                about: v.about.clone(),
+                at: v.at.0,
+                since: since(&v.said).map(|t| t.0),
+                event: event(v, lane),
+                to: lane.map_or(0, |lane| lane + 1),
+            }
         })
         .collect()
 }

@@ -97,6 +97,14 @@ impl<'p> Collector<'p> {
         }
     }
 
+    /// The last event of a lane, or of all lanes, until a time; 0 if there is none.
+    pub(super) fn last_of(&self, lane: Option<LaneId>, until: Time) -> u32 {
+        let events = self.trace.events();
+        let before = events.partition_point(|e| e.at <= until).min(self.events.lane.len());
+        let concerns = |row: &usize| lane.is_none_or(|l| self.events.lane[*row] == l || self.events.to[*row] == l + 1);
+        (0..before).rev().find(concerns).map_or(0, |row| events[row].id)
+    }
+
     /// The calls, once all events have their final lanes.
     pub(super) fn calls(&self) -> Calls {
         let mut calls = Calls::default();

@@ -52,6 +52,7 @@ fn interest(path: &str) -> u8 {
     const NOISE: [&str; 6] = ["conditions", "tatuses", "generation", "GracePeriod", "Time", "IP"];
     match path {
         "status.phase" | "status.reason" | "metadata.deletionTimestamp" => 0,
+        _ if path.starts_with("metadata.labels") || path.starts_with("metadata.annotations") => 2,
         _ if NOISE.iter().any(|noise| path.contains(noise)) => 2,
         _ => 1,
     }

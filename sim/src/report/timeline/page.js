@@ -188,10 +188,10 @@ function open() {
   for (const quiet of ["read", "no-op write"]) WANT.sorts.delete(SORT[quiet]);
   tellStory();
   tellSorts();
-  if (RUN.findings.length && RUN.findings[0].event) {
+  const first = RUN.findings.find(f => f.invariant === RUN.story.first) || RUN.findings[0];
+  if (first && first.event) {
     WANT.chainLanes = true;
-    chainTo(RUN.findings[0].event - 1);
-    VIEW.selected = -1;
+    chainTo(first.event - 1);
   }
   see();
   lay();

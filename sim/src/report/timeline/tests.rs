@@ -134,6 +134,28 @@ fn keeping_a_history_changes_no_fingerprint() {
 }
 
 #[test]
+fn a_violation_stands_for_its_event_or_else_for_the_last_of_what_it_is_about() {
+    let (plan, mut made) = made();
+    let violation = |invariant: &'static str, cause, about: &str, at| Violation {
+        invariant,
+        component: "set",
+        at: Time::from_secs(at),
+        said: "it broke".into(),
+        about: vec![about.into()],
+        cause,
+    };
+    let set = "AutoscalingRunnerSet arc-runners/linux";
+    made.violations = vec![violation("a", 9, set, 60), violation("b", 0, set, 60), violation("c", 0, "nobody", 0)];
+    let data = embedded(&page(&plan, &made, &story()));
+    let event = |n: usize| data["findings"][n]["event"].as_u64().unwrap_or(0);
+    assert_eq!(event(0), 9);
+    let last = made.trace.event(event(1) as u32).map(|e| (e.at, e.what.to_string()));
+    let last = last.unwrap_or_else(|| panic!("no event"));
+    assert!(last.0 <= Time::from_secs(60) && last.1.contains("arc-runners/linux"), "{last:?}");
+    assert!(event(2) > 0 && made.trace.event(event(2) as u32).is_some_and(|e| e.at == Time::ZERO));
+}
+
+#[test]
 fn a_bound_says_since_when() {
     assert_eq!(since("no poll (since t+1:00:26.057, 203 s)"), Some(Time::from_millis(3_626_057)));
     assert_eq!(since("is pending (since t+00:20.000)"), Some(Time::from_secs(20)));
