@@ -148,12 +148,12 @@ catalogue! {
     "demand-bounded" "SAFE-DEMAND" Always:
         "A runner that jobs wait for is not removed to be made again.",
         "whoever waits for the job, and for the image to be pulled once more",
-        "one such removal in ten minutes, which may have crossed with the job's arrival; a set whose limit was lowered, that is replaced or deleted; runners that end, fail or are deleted by somebody; runners beyond what all jobs need or maxRunners allows",
+        "such removals within ten seconds, once in ten minutes: they may have crossed with the jobs' arrival; jobs that no listener has been told of yet; a set whose limit was lowered, that is replaced or deleted; runners that end, fail or are deleted by somebody; runners beyond what all jobs need or maxRunners allows",
         "Q-OFFER-KILLS-IDLE, empty-poll-kills-pending-runner, field-bugs.md SAFE-DEMAND";
     "result-has-proof" "SAFE-RESULT" Always:
         "An EphemeralRunner is Succeeded only if it had a job.",
         "whoever waits for the job that it was made for",
-        "a runner that ended by itself because the service had lost its registration: its controller cannot know",
+        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one that was removed as surplus and whose deletion got lost: it goes anyway",
         "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
     "back-off-kept" "SAFE-RATE" Always:
         "A pod that failed is followed by another one only after a wait.",

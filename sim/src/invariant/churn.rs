@@ -5,26 +5,43 @@ use std::sync::Arc;
 
 use arc_api::crd::{EphemeralRunner, EphemeralRunnerSet, ErPhase};
 use arc_api::pod::{Pod, PodPhase};
+use arc_api::service::JobEvent;
 use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
 
 use super::Invariants;
 use super::bounds::Check;
-use super::ledger::{Ledger, SiteKey};
+use super::ledger::{JobState, Ledger, SiteKey};
 use crate::trace::EventId;
 
 /// A pod that is made sooner after its predecessor's failure has not been waited for: the shortest wait of any release is 5 s.
 const SOON: Duration = Duration::from_secs(2);
 
+/// Runners that are removed within this time are removed by one decision.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 /// Removals of wanted runners within this time are the rule, not a crossing of messages.
 const OFTEN: Duration = Duration::from_secs(600);
 
 impl Invariants {
+    /// A message reached a listener.
+    pub(crate) fn told(&mut self, events: &[JobEvent]) {
+        for event in events {
+            if let Some(job) = self.ledger.jobs.get_mut(&event.job.id) {
+                job.told = true;
+            }
+        }
+    }
+
     /// A registration was removed by a controller: does a job wait that its runner could have taken?
     pub(super) fn check_removal(&mut self, id: RunnerId, name: &Str, now: Time, cause: EventId) {
         self.looked("demand-bounded");
         let ledger = &mut self.ledger;
         let Some(runner) = ledger.by_name.get(name).and_then(|place| ledger.runners.get_mut(place)) else { return };
-        runner.robbed |= runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting());
+        let home = runner.runner_set.as_ref().and_then(|home| ledger.runner_sets.get(home));
+        let surplus = home.is_some_and(|s| s.pending + s.running > s.object.spec.replicas);
+        if !surplus && runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting()) {
+            runner.robbed = Some(id);
+        }
         let Some(er) = &runner.object else { return };
         // Only a runner that is removed for the number's sake: not one that ended, failed, or is deleted by somebody.
         let ended = |p: &Arc<Pod>| p.status.phase.is_terminal() || p.metadata.is_deleting();
@@ -37,23 +54,26 @@ impl Invariants {
             return;
         }
         let Some(key) = runner.live_in.clone() else { return };
-        let offered = ledger
-            .jobs
-            .values()
-            .filter(|j| j.set.as_ref() == Some(&key))
-            .filter(|j| !j.assigned)
-            .filter(|j| j.started.is_none() && j.ended.is_none())
-            .count() as i32;
+        // Counters tell of assigned jobs as well, at every answer; of offers only a message does.
+        let counted = |j: &JobState| j.assigned && now.since(j.queued) >= AT_ONCE;
+        let waits = |j: &JobState| (j.told || counted(j)) && j.started.is_none() && j.ended.is_none();
+        let known = ledger.jobs.values().filter(|j| j.set.as_ref() == Some(&key) && waits(j)).count() as i32;
         let set = ledger.set(&key);
-        let settled = set.ars.as_ref().is_some_and(|a| !a.metadata.is_deleting()) && set.runner_sets.len() == 1;
+        // A set that an eventual update drains has no listener.
+        let settled = set.ars.as_ref().is_some_and(|a| !a.metadata.is_deleting())
+            && set.runner_sets.len() == 1
+            && !set.listeners.is_empty();
         let lowered = set.lowered_at.is_some_and(|at| now.since(at) < OFTEN);
-        let wanted = (set.waiting + offered + set.running.max(set.busy)).min(set.max);
-        if !settled || lowered || set.live - 1 >= wanted || set.waiting + offered == 0 {
+        let wanted = (known + set.running.max(set.busy)).min(set.max);
+        if !settled || lowered || set.live - 1 >= wanted || known == 0 {
+            return;
+        }
+        if set.removed_wanted.back().is_some_and(|at| now.since(*at) < AT_ONCE) {
             return;
         }
         // One such removal may have crossed with the job's arrival.
         if Ledger::window(&mut set.removed_wanted, now, OFTEN) >= 2 {
-            let said = format_smolstr!("removed {name} while {} jobs wait, again", set.waiting + offered);
+            let said = format_smolstr!("removed {name} while {known} jobs wait, again");
             let about = format_smolstr!("AutoscalingRunnerSet {}", key.1);
             self.report("demand-bounded", "runner-set", now, cause, &about, said);
         }
@@ -66,8 +86,8 @@ impl Invariants {
         }
         self.looked("result-has-proof");
         let Some(runner) = self.ledger.runners.get_mut(place) else { return };
-        if runner.robbed && !runner.took_job && !er.metadata.is_deleting() && !std::mem::replace(&mut runner.told, true)
-        {
+        let robbed = runner.robbed == Some(er.status.runner_id);
+        if robbed && !runner.took_job && !er.metadata.is_deleting() && !std::mem::replace(&mut runner.told, true) {
             let about = format_smolstr!("EphemeralRunner {}", place.1);
             self.report(
                 "result-has-proof",

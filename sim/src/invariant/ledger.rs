@@ -156,8 +156,8 @@ pub struct RunnerState {
     pub work: Work,
     /// Whether it ever had one.
     pub took_job: bool,
-    /// Whether a controller removed a registration of its while it was to live.
-    pub robbed: bool,
+    /// The registration of its that a controller removed last while it was to live.
+    pub robbed: Option<RunnerId>,
     /// Whether its success without one has been told.
     pub told: bool,
     /// When its pod failed, if no other one was made since.
@@ -210,6 +210,8 @@ pub struct JobState {
     pub set: Option<SetKey>,
     /// Whether it was assigned before, and has not run since.
     pub assigned: bool,
+    /// Whether a message about it has reached a listener.
+    pub told: bool,
     /// The runner that took it, and that runner's runner set.
     pub taken_by: Option<(SiteKey, Option<SiteKey>)>,
 }

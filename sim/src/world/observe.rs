@@ -133,6 +133,9 @@ impl World {
             Op::GetMessage { .. } => {
                 let good = matches!(reply, Reply::Service(Ok(ServiceOk::Message(_) | ServiceOk::Nothing)));
                 let set = (process.site, process.set_key.clone());
+                if let (Reply::Service(Ok(ServiceOk::Message(message))), Role::Listener) = (reply, process.role) {
+                    self.invariants.told(&message.events);
+                }
                 if good && process.role == Role::Listener {
                     self.metrics.poll_opens(&set, self.now);
                 }
