@@ -166,8 +166,11 @@ fn jobs(d: &mut Draws, shape: &Shape<'_>) -> Vec<PlannedAction> {
             container: matches!(mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume),
             silent_for: (silent && mode == ContainerMode::Kubernetes).then_some(Dur::secs(30)),
             result: if failing { arc_api::service::JobResult::Failed } else { arc_api::service::JobResult::Succeeded },
-            cancel: cancels
-                .then(|| if running { JobCancel::AfterStarted(after) } else { JobCancel::AfterQueued(after) }),
+            cancel: cancels.then_some(if running {
+                JobCancel::AfterStarted(after)
+            } else {
+                JobCancel::AfterQueued(after)
+            }),
             ..JobSpec::default()
         };
         let mut number = 0;

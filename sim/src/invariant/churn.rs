@@ -65,7 +65,7 @@ impl Invariants {
             && !set.listeners.is_empty();
         let lowered = set.lowered_at.is_some_and(|at| now.since(at) < OFTEN);
         let wanted = (known + set.running.max(set.busy)).min(set.max);
-        if !settled || lowered || set.live - 1 >= wanted || known == 0 {
+        if !settled || lowered || set.live > wanted || known == 0 {
             return;
         }
         if set.removed_wanted.back().is_some_and(|at| now.since(*at) < AT_ONCE) {
