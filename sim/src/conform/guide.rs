@@ -26,8 +26,11 @@ const NOISY: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_millis(900);
 /// How many branches are kept at a time.
 const KEPT: usize = 3;
-/// How often the last stretch is drawn anew, and how often every one before it.
+/// How often the last stretch is drawn anew, and how often every one before it: at least so often, more where more branches are
+/// allowed.
 const DRAWS: [u32; 2] = [32, 12];
+/// The part of all branches that one stretch may take, in the same order: rare outcomes take hundreds of draws.
+const SHARE: [u32; 2] = [6, 18];
 /// How many stretches the search goes back when it runs dry.
 const BACK: usize = 3;
 /// How slow the host and how late its caches are on a branch, in percent: it had other work when the recording was made.
@@ -112,7 +115,7 @@ impl Guide<'_> {
         let least = now.iter().map(|b| b.score.unequal).min().unwrap_or_default();
         let mut found: Vec<Branch> = now.iter().map(|b| self.go_on(b.clone(), until, &recorded)).collect();
         for (back, (at, branches)) in levels.iter().rev().take(BACK).enumerate() {
-            for n in 0..DRAWS[back.min(1)] {
+            for n in 0..DRAWS[back.min(1)].max(self.most / SHARE[back.min(1)]) {
                 if self.drawn >= self.most || found.iter().any(|b| b.score.unequal <= least) {
                     break;
                 }
