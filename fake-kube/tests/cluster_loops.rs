@@ -267,9 +267,9 @@ fn orphans_stay_without_their_references() {
     assert!(rig.cluster.api().get(Kind::ConfigMap, &key("d")).expect("stays").meta().owner_references.is_empty());
 }
 
-#[test]
-fn dependents_of_a_new_kind_are_collected_at_the_next_discovery() {
-    let mut rig = rig();
+/// How many seconds after its kind's definition at 61 s the dependent of an absent custom object is still there.
+fn kept_for(settings: ClusterSettings) -> u64 {
+    let mut rig = Rig::new(settings);
     rig.secs(61);
     for crd in fake_kube::crds::arc_crds("0.14.2") {
         rig.create(crd);
@@ -286,10 +286,23 @@ fn dependents_of_a_new_kind_are_collected_at_the_next_discovery() {
         ..Secret::default()
     });
     rig.delete(Kind::EphemeralRunner, "default", "r", DeleteOptions::default()).expect("deleted");
-    rig.secs(25);
-    assert!(exists(&rig, Kind::Secret, "s"));
-    rig.secs(5);
-    assert!(!exists(&rig, Kind::Secret, "s"));
+    (0..100)
+        .take_while(|_| {
+            exists(&rig, Kind::Secret, "s") && {
+                rig.secs(1);
+                true
+            }
+        })
+        .count() as u64
+}
+
+#[test]
+fn dependents_of_a_new_kind_are_collected_at_the_next_discovery() {
+    assert_eq!(kept_for(ClusterSettings::default()), 29);
+    // Or as late as the collector's informers were recorded to be.
+    let mut late = ClusterSettings::default();
+    late.gc.discovered_after = Some(arc_api::Duration::from_secs(48));
+    assert_eq!(kept_for(late), 48);
 }
 
 // ---- namespaces, accounts, definitions, quota -------------------------------------------------------------------------

@@ -177,8 +177,12 @@ settings! {
         sigterm: Delay = Delay::fixed(Dur::millis(100)),
         /// From the end of a container to its status.
         status_latency: Delay = Delay::fixed(Dur::millis(50)),
+        /// The same where the kubelet stopped the container itself; absent: as `status_latency`.
+        status_after_stop: Option<Delay> = None,
         /// Start of the docker daemon to its socket.
         dind_ready: Delay = Delay::fixed(Dur::secs(2)),
+        /// From SIGTERM to the end of the docker daemon.
+        dind_exit: Dur = Dur::ZERO,
         /// Start of the runner process to its connection.
         runner_start: Delay = Delay::fixed(Dur::secs(1)),
         /// From the report of a job's end, or the decision to leave, to the end of the runner process.
@@ -191,6 +195,10 @@ settings! {
         runner_retry: Dur = Dur::secs(30),
         /// From SIGTERM to the report that the job of a busy runner failed.
         runner_shutdown: Dur = Dur::secs(2),
+        /// From the loss of its registration to the end of an idle runner's process; absent: as `runner_exit`.
+        runner_lost: Option<Dur> = None,
+        /// From the refusal of its connection, or SIGTERM without a job, to the end of the runner process; absent: as `runner_exit`.
+        runner_refused: Option<Dur> = None,
         /// Start of the listener process to its first request.
         listener_start: Delay = Delay::fixed(Dur::millis(300)),
         /// Start of the controller process to its first reconcile.
@@ -212,6 +220,9 @@ settings! {
         watch_timeout: Delay = Delay { body: Between { from: Dur::secs(300), to: Dur::secs(600) }, tail: None },
         /// From the deletion of an owner to that of its dependents.
         garbage_collection: Delay = Delay::fixed(Dur::millis(200)),
+        /// From the definition of a custom kind to the garbage collector's first look at its objects, drawn once; absent: its next
+        /// round, every 30 s.
+        new_kinds_collected: Option<Delay> = None,
         /// How long a Terminating ServiceAccount still authenticates.
         terminating_identity: Dur = Dur::secs(60),
     }

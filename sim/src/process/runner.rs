@@ -33,6 +33,10 @@ pub struct RunnerEnv {
     pub boot: Duration,
     /// From the job's end to the process's (agent clean-up, script), drawn by the world.
     pub exit: Duration,
+    /// From the loss of its registration to the process's end.
+    pub lost: Duration,
+    /// From a refused connection, or SIGTERM without a job, to the process's end.
+    pub refused: Duration,
     /// Between two tries to connect.
     pub retry: Duration,
     /// From SIGTERM to the report that its job failed.
@@ -260,21 +264,24 @@ impl Runner {
         self.state = State::Polling { errors };
         self.call(Op::RunnerPoll);
     }
-    /// The agent ends with `code`; the scripts turn every code but 0 and 7 into 0, and any end after SIGTERM into 143
+    /// The agent ends with `code` soon; the scripts turn every code but 0 and 7 into 0, and any end after SIGTERM into 143
     /// (actions-service.md §6.6).
     fn end(&mut self, code: i32, text: &str, now: Time) {
+        self.end_after(self.env.exit, code, text, now);
+    }
+    /// It has no job and is told to go, or is refused: it takes its time.
+    fn leave(&mut self, code: i32, text: &str, now: Time) {
+        self.end_after(self.env.refused, code, text, now);
+    }
+    fn end_after(&mut self, wait: Duration, code: i32, text: &str, now: Time) {
         let seen = match code {
             _ if self.terminated => 143,
             7 if self.env.deprecated_exit_code => 7,
             _ => 0,
         };
-        self.exit_with(seen, text, now);
-    }
-    fn exit_with(&mut self, code: i32, text: &str, now: Time) {
-        let at = now.after(self.env.exit);
-        self.state = State::Exiting { code };
-        self.wake(at);
         let _ = text;
+        self.state = State::Exiting { code: seen };
+        self.wake(now.after(wait));
     }
 
     fn on_wake(&mut self, docker: bool, now: Time) {
@@ -325,9 +332,13 @@ impl Runner {
                     self.state = State::Completing { code, tries: tries + 1, result };
                     self.wake(now.after(Duration::from_secs(5)));
                 }
-                _ => self.exit_with(if self.terminated { 143 } else { code }, "", now),
+                // Its own code, whatever the scripts make of others.
+                _ => {
+                    self.state = State::Exiting { code: if self.terminated { 143 } else { code } };
+                    self.wake(now.after(self.env.exit));
+                }
             },
-            State::Disconnecting => self.end(0, "", now),
+            State::Disconnecting => self.leave(0, "", now),
             // A reply to a call that the state has outlived.
             other => self.state = other,
         }
@@ -369,14 +380,14 @@ impl Runner {
             }
             Ok(_) => self.end(1, "unexpected answer", now),
             Err(CallError::Service(e)) => match e.exception {
-                Exception::InvalidClient => self.end(1, "registration was deleted", now),
+                Exception::InvalidClient => self.leave(1, "registration was deleted", now),
                 Exception::RunnerVersionTooOld => self.end(7, "runner version is deprecated", now),
                 Exception::RunnerSessionConflict if conflicts + 1 >= 8 => self.end(5, "session conflict", now),
                 Exception::RunnerSessionConflict => {
                     self.state = State::RetryConnect { conflicts: conflicts + 1 };
                     self.wake(now.after(self.env.retry));
                 }
-                _ if matches!(e.status, 401 | 403 | 404) => self.end(1, "access denied", now),
+                _ if matches!(e.status, 401 | 403 | 404) => self.leave(1, "access denied", now),
                 _ => {
                     self.state = State::RetryConnect { conflicts };
                     self.wake(now.after(self.env.retry));
@@ -396,7 +407,9 @@ impl Runner {
             Ok(_) if self.terminated => self.end(0, "", now),
             Ok(_) => self.poll(0),
             Err(CallError::Service(e)) => match e.exception {
-                Exception::RunnerNotFound | Exception::InvalidClient => self.end(0, "registration is gone", now),
+                Exception::RunnerNotFound | Exception::InvalidClient => {
+                    self.end_after(self.env.lost, 0, "registration is gone", now);
+                }
                 Exception::RunnerVersionTooOld => self.end(7, "runner version is deprecated", now),
                 Exception::JobNotFound => self.end(0, "job message is gone", now),
                 _ => self.retry_poll(errors, now),
@@ -544,8 +557,8 @@ impl Runner {
         self.terminated = true;
         match &mut self.state {
             // The script is not yet trapping anything that matters, or nothing is registered: it just ends.
-            State::Created | State::WaitingForDocker { .. } | State::Booting => self.end(0, "", now),
-            State::RetryConnect { .. } | State::RetryPoll { .. } => self.end(0, "", now),
+            State::Created | State::WaitingForDocker { .. } | State::Booting => self.leave(0, "", now),
+            State::RetryConnect { .. } | State::RetryPoll { .. } => self.leave(0, "", now),
             State::Polling { .. } => {
                 self.out.push(RunnerOutput::Cancel(Slot::Main));
                 self.state = State::Disconnecting;
@@ -563,7 +576,7 @@ impl Runner {
             // The token of all its waits is cancelled: no session, nothing to leave (recorded: c_jobs phase G, 0.3 s to the end).
             State::Connecting { .. } => {
                 self.out.push(RunnerOutput::Cancel(Slot::Main));
-                self.end(0, "", now);
+                self.leave(0, "", now);
             }
             State::Completing { .. } | State::Disconnecting | State::Exiting { .. } | State::Ended => {}
         }

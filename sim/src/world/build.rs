@@ -419,6 +419,7 @@ fn latencies(plan: &Plan) -> Latencies {
         init_run: usual(&k.init_run),
         sigterm: usual(&k.sigterm),
         status: usual(&k.status_latency),
+        status_after_stop: usual(k.status_after_stop.as_ref().unwrap_or(&k.status_latency)),
         boot: usual(&k.listener_start),
         runner_boot: usual(&k.runner_start),
         runner_exit: usual(&k.runner_exit),
@@ -475,6 +476,10 @@ fn cluster_settings(spec: &ClusterSpec, n: usize, seed: u64) -> ClusterSettings 
     settings.storage.ignored = !spec.kubelet.claims;
     settings.node_lifecycle.toleration = spec.unreachable_toleration.0;
     settings.gc.delay = spec.api.garbage_collection.body.from.0;
+    settings.gc.discovered_after = spec.api.new_kinds_collected.as_ref().map(|delay| {
+        let mut dice = Dice::new(seed, &format!("collector/{n}"));
+        dice.delay(Latency::usual(delay))
+    });
     settings.scheduler.delay = spec.kubelet.schedule.body.from.0;
     settings
 }

@@ -135,6 +135,8 @@ pub struct Latencies {
     pub sigterm: Latency,
     /// The end of a process to the kubelet's notice.
     pub status: Latency,
+    /// The same where the kubelet stopped it.
+    pub status_after_stop: Latency,
     /// Listener process start to its first call.
     pub boot: Latency,
     /// Runner process start to its connection.
@@ -188,6 +190,10 @@ pub(crate) struct Watcher {
 pub(crate) struct Dind {
     pub(crate) ready_at: Time,
     pub(crate) ready: bool,
+    /// From SIGTERM to its end.
+    pub(crate) stop: arc_api::Duration,
+    /// When it ends, once it was told to.
+    pub(crate) ends_at: Option<Time>,
 }
 
 /// What runs in a process.

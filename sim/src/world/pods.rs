@@ -280,7 +280,9 @@ impl World {
             }
             ("dind", _) => {
                 let wait = self.docker_delay(site, pod);
-                Ok((Machine::Dind(Dind { ready_at: self.now.after(wait), ready: wait.is_zero() }), Role::Dind))
+                let stop = self.spec_of(site).kubelet.dind_exit.0;
+                let daemon = Dind { ready_at: self.now.after(wait), ready: wait.is_zero(), stop, ends_at: None };
+                Ok((Machine::Dind(daemon), Role::Dind))
             }
             ("job", ContainerKind::Main) => Ok((never, Role::Workflow)),
             (_, ContainerKind::Init) => {
@@ -315,6 +317,8 @@ impl World {
             }
             None => Token(0),
         };
+        let boot = self.dice.boot.delay(self.latency.runner_boot);
+        let exit = self.dice.boot.delay(self.latency.runner_exit);
         let settings = self.runner_set(site, pod);
         let scripted = settings.is_some_and(|s| s.hooks.scripted);
         let hooks =
@@ -324,6 +328,7 @@ impl World {
                 novolume: path.contains("novolume"),
                 node: pod.node_name.clone(),
             });
+        let kubelet = &self.spec_of(site).kubelet;
         let socket = value("DOCKER_HOST").map(|h| Str::from(h.trim_start_matches("unix://")));
         Ok(RunnerEnv {
             jit,
@@ -333,10 +338,12 @@ impl World {
             require_container: !scripted && value("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER").is_some_and(|v| v == "true"),
             deprecated_exit_code: value("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE").is_some(),
             version: settings.map_or("2.328.0".into(), |s| s.runner_version.clone()),
-            boot: self.dice.boot.delay(self.latency.runner_boot),
-            exit: self.dice.boot.delay(self.latency.runner_exit),
-            retry: self.spec_of(site).kubelet.runner_retry.0,
-            shutdown: self.spec_of(site).kubelet.runner_shutdown.0,
+            boot,
+            exit,
+            lost: kubelet.runner_lost.map_or(exit, |d| d.0),
+            refused: kubelet.runner_refused.map_or(exit, |d| d.0),
+            retry: kubelet.runner_retry.0,
+            shutdown: kubelet.runner_shutdown.0,
         })
     }
 
@@ -426,7 +433,8 @@ impl World {
     /// A container's process is gone: the kubelet notices after its teardown.
     pub(crate) fn container_ended(&mut self, process: &Process, code: i32, reason: &Str) {
         let Some(pod) = process.pod else { return };
-        let at = self.dice.node.arrival(self.now, self.latency.status);
+        let usual = if process.terminating { self.latency.status_after_stop } else { self.latency.status };
+        let at = self.dice.node.arrival(self.now, usual);
         let exit = if reason == "OOMKilled" { Exit::oom() } else { Exit::code(code) };
         self.node_job(at, NodeJob::Ended { site: process.site, pod, container: process.container.clone(), exit });
     }

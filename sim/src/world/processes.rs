@@ -48,7 +48,15 @@ impl World {
                     d.ready = true;
                     out.push(Output::Log("INFO", "API listen on docker.sock".into()));
                 }
-                Input::Term => out.push(Output::Exit(0, Str::default())),
+                Input::Term if d.stop.is_zero() => out.push(Output::Exit(0, Str::default())),
+                Input::Term => {
+                    let at = self.now.after(d.stop);
+                    d.ends_at = Some(at);
+                    out.push(Output::WakeAt(at));
+                }
+                Input::Wake if d.ends_at.is_some_and(|at| at <= self.now) => {
+                    out.push(Output::Exit(0, Str::default()));
+                }
                 _ => {}
             },
             Machine::Plain { ends_at, code } => match input {

@@ -14,6 +14,8 @@ fn env() -> RunnerEnv {
         version: "2.336.0".into(),
         boot: Duration::from_millis(500),
         exit: Duration::from_millis(200),
+        lost: Duration::from_millis(200),
+        refused: Duration::from_millis(200),
         retry: Duration::from_secs(30),
         shutdown: Duration::from_secs(2),
     }
@@ -180,4 +182,25 @@ fn sigterm_while_idle_leaves_the_registration_and_exits_143() {
 fn sigterm_while_busy_fails_the_job_and_exits_143() {
     let (_, code, ends, _) = live(env(), Some(Time::from_secs(3)), Time(0), healthy(None));
     assert_eq!((code, ends), (143, vec![(JobResult::Failed, "shutdown-signal")]));
+}
+
+#[test]
+fn a_runner_that_is_not_wanted_takes_its_time_to_leave() {
+    let env = || RunnerEnv { lost: Duration::from_secs(3), refused: Duration::from_secs(7), ..env() };
+    let refusal =
+        |status, exception| Some(Err(CallError::Service(Arc::new(ServiceError::new(status, exception, "gone")))));
+    // Its registration is gone while it waits for a job; it may still be told to go, and ends as it would have.
+    for term in [None, Some(Time(1_500_000))] {
+        let (ops, code, _, now) = live(env(), term, Time(0), |op| match op {
+            Op::RunnerConnect { .. } => Some(Ok(ServiceOk::Connected { runner: RunnerId(5), token: Token(1) })),
+            _ => refusal(404, Exception::RunnerNotFound),
+        });
+        assert_eq!((ops, code, now.0), (vec!["runner-connect", "runner-next"], 0, 3_500_000));
+    }
+    // It is refused.
+    let (_, code, _, now) = live(env(), None, Time(0), |_| refusal(401, Exception::InvalidClient));
+    assert_eq!((code, now.0), (0, 7_500_000));
+    // It is told to go before it has a job.
+    let (_, code, _, now) = live(env(), Some(Time(200_000)), Time(0), |_| None);
+    assert_eq!((code, now.0), (143, 7_200_000));
 }
