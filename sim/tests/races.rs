@@ -4,7 +4,7 @@
 //! the table.
 #![allow(clippy::disallowed_methods, clippy::expect_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
@@ -58,15 +58,45 @@ fn two_sets(report: &RunReport) -> bool {
     written(report, Kind::EphemeralRunnerSet, "create").len() > 1
 }
 
-/// A runner that was made from a list without its fellows, and taken away within a second.
+/// A runner that was made although its set had as many live ones as were asked for at any time in the last second: its list was
+/// without its fellows.
 fn surplus(report: &RunReport) -> bool {
-    let deleted = written(report, Kind::EphemeralRunner, "delete");
-    written(report, Kind::EphemeralRunner, "create").iter().any(|(made, key)| {
-        deleted.iter().any(|(gone, k)| k == key && gone.since(*made) < arc_api::Duration::from_secs(1))
-    })
+    let mut asked: BTreeMap<String, Vec<(Time, u64)>> = BTreeMap::new();
+    let mut live: BTreeSet<Key> = BTreeSet::new();
+    for event in report.trace.events() {
+        let What::Kube { verb, kind: Some(kind), key, request, refused: None, .. } = &event.what else { continue };
+        let body = match &**request {
+            KubeRequest::Patch { patch, .. } => patch.to_json(),
+            _ => serde_json::Value::Null,
+        };
+        match kind {
+            Kind::EphemeralRunnerSet if body["spec"].is_object() => {
+                let asked = asked.entry(key.name.to_string()).or_default();
+                asked.push((event.at, body["spec"]["replicas"].as_u64().unwrap_or(0)));
+            }
+            Kind::EphemeralRunner if *verb == "create" => {
+                let Some((set, _)) = key.name.split_once("-runner-") else { continue };
+                let asked = asked.get(set).map_or(&[][..], |v| v);
+                // What held until a second ago, and what came since.
+                let recent = asked.partition_point(|(at, _)| event.at.since(*at) > arc_api::Duration::from_secs(1));
+                let most = asked[recent.saturating_sub(1)..].iter().map(|(_, n)| *n).max().unwrap_or(0);
+                let have = live.iter().filter(|k| k.name.split_once("-runner-").is_some_and(|(s, _)| s == set)).count();
+                if have as u64 >= most {
+                    return true;
+                }
+                live.insert(key.clone());
+            }
+            Kind::EphemeralRunner if *verb == "delete" || body["status"]["phase"] == "Succeeded" => {
+                live.remove(key);
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
-/// A pod made again within three seconds after its runner counted a failure, where the wait is five at least.
+/// A pod made again within three seconds after its runner counted a failure, where the wait is five at least. Failures that are
+/// counted without their time (up to 0.11.0) are waited for by nobody.
 fn bypassed(report: &RunReport) -> bool {
     let mut failed: BTreeMap<Key, Time> = BTreeMap::new();
     for event in report.trace.events() {
@@ -79,7 +109,7 @@ fn bypassed(report: &RunReport) -> bool {
             }
             _ => serde_json::Value::Null,
         };
-        if failures.as_object().is_some_and(|f| !f.is_empty()) {
+        if failures.as_object().is_some_and(|f| f.values().any(serde_json::Value::is_string)) {
             failed.insert(key.clone(), event.at);
         }
         let made = matches!(&**request, KubeRequest::Create(_)) && *kind == Kind::Pod;
@@ -98,12 +128,10 @@ fn told(race: &str, seeds: u64, found: &BTreeMap<Release, u64>) {
 /// Q-DUP-ERS: 15 of 67 installs of 0.14.2 in the laboratory, 12.8 % of creations in the field (#4489), none of 331 before.
 #[test]
 fn two_sets_are_made_on_0_14_and_never_elsewhere() {
-    let releases =
-        [Release::V0_9_3, Release::V0_12_1, Release::V0_13_1, Release::V0_14_0, Release::V0_14_2, Release::Next];
-    let found = frequencies("a_basic", &releases, seeds(), two_sets);
+    let found = frequencies("a_basic", Release::ALL, seeds(), two_sets);
     told("two sets at creation", seeds(), &found);
     for (release, n) in found {
-        let has = matches!(release, Release::V0_14_0 | Release::V0_14_2);
+        let has = (Release::V0_14_0..=Release::V0_14_2).contains(&release);
         let percent = n * 100 / seeds();
         assert!(if has { (5..50).contains(&percent) } else { n == 0 }, "{release}: {n} of {}", seeds());
     }
@@ -112,20 +140,20 @@ fn two_sets_are_made_on_0_14_and_never_elsewhere() {
 /// Q-STALE-EMPTY-LIST-DUP: all releases; the corrected controller counts what it made itself.
 #[test]
 fn runners_are_made_from_stale_lists_and_never_by_the_corrected_controller() {
-    let releases = [Release::V0_9_1, Release::V0_11_0, Release::V0_12_1, Release::V0_14_2, Release::Next];
-    let found = frequencies("a_minmax", &releases, seeds(), surplus);
+    let found = frequencies("a_minmax", Release::ALL, seeds(), surplus);
     told("surplus runner from a stale list", seeds(), &found);
-    assert_eq!(found[&Release::Next], 0);
-    assert!(found.iter().filter(|(r, _)| **r != Release::Next).all(|(_, n)| *n > 0), "{found:?}");
+    assert!(found.iter().all(|(r, n)| (*r == Release::Next) == (*n == 0)), "{found:?}");
 }
 
 /// Q-BACKOFF-BYPASS: from 0.12.0 on, where the pod's deletion may overtake the failure's status. Up to 0.11.0 nothing waits.
 #[test]
-fn back_offs_are_overtaken_and_never_those_of_the_corrected_controller() {
+fn back_offs_are_overtaken_from_0_12_0_on_and_never_those_of_the_corrected_controller() {
     let seeds = (seeds() / 4).max(5);
-    let releases = [Release::V0_12_1, Release::V0_13_1, Release::V0_14_2, Release::Next];
-    let found = frequencies("b_exit_codes", &releases, seeds, bypassed);
+    let found = frequencies("b_exit_codes", Release::ALL, seeds, bypassed);
     told("back-off overtaken", seeds, &found);
-    assert_eq!(found[&Release::Next], 0);
-    assert!(found.iter().any(|(r, n)| *r != Release::Next && *n > 0), "{found:?}");
+    for (release, n) in &found {
+        let has = (Release::V0_12_0..=Release::V0_14_2).contains(release);
+        assert!(has || *n == 0, "{release}: {n} of {seeds}");
+    }
+    assert!(found.values().any(|n| *n > 0), "{found:?}");
 }
