@@ -301,7 +301,7 @@ fn dependents_of_a_new_kind_are_collected_at_the_next_discovery() {
     assert_eq!(kept_for(ClusterSettings::default()), 29);
     // Or as late as the collector's informers were recorded to be.
     let mut late = ClusterSettings::default();
-    late.gc.discovered_after = Some(arc_api::Duration::from_secs(48));
+    late.gc.discovered_after = Some(Duration::from_secs(48));
     assert_eq!(kept_for(late), 48);
 }
 
