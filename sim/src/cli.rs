@@ -88,7 +88,7 @@ enum Command {
     },
     /// List scenarios, and the words that scenario files are made of
     List {
-        /// What: scenarios, faults, workloads, operators, invariants, metrics, releases or switches; or files and directories of
+        /// What: scenarios, faults, workloads, operators, invariants, marks, metrics, releases or switches; or files and directories of
         /// scenarios; default: everything
         what: Vec<PathBuf>,
     },
@@ -113,6 +113,28 @@ enum Command {
     },
     /// Search for failures nobody wrote down: worlds, jobs, operators and faults at random, what is found made small
     Chaos(chaos::ChaosArgs),
+    /// Make a failing plan, or a scenario's run, as small as it goes, and say which switches cure it
+    Shrink {
+        /// A plan, or a scenario file
+        file: PathBuf,
+        /// Release of the scenario's run
+        #[arg(long, value_name = "RELEASE", value_parser = release)]
+        arc: Option<Release>,
+        /// Seed of the scenario's run
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Keep this failure, as INVARIANT or INVARIANT/COMPONENT; default: the first
+        #[arg(long, value_name = "CLASS")]
+        class: Option<String>,
+        /// Most executions
+        #[arg(long, value_name = "N", default_value_t = 2000)]
+        budget: u32,
+        /// Where the small scenario is written; default: standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Print the manifest of a Kubernetes Indexed Job that runs a campaign in shards
+    Manifest(chaos::ManifestArgs),
     /// Join the results of the shards of a campaign into one report
     Merge {
         /// Directories of results (--out of each shard)
@@ -289,6 +311,12 @@ pub fn main_in(
         Command::Check { paths } => check(&paths, &mut io),
         Command::List { what } => list::list(&what, &mut io),
         Command::Chaos(args) => chaos::chaos(&args, engine, &mut io),
+        Command::Shrink { file, arc, seed, class, budget, out } => {
+            let what =
+                chaos::ShrinkArgs { file: &file, arc, seed, class: class.as_deref(), budget, out: out.as_deref() };
+            chaos::shrink(&what, &mut io)
+        }
+        Command::Manifest(args) => chaos::manifest(&args, &mut io),
         Command::Merge { dirs, out, json, no_shrink } => chaos::merge(&dirs, &out, json, no_shrink, &mut io),
         Command::Hunts { only, profile, budget, out } => match chaos::profile(&profile, &mut io) {
             Ok(profile) => hunts::hunts(&only, &profile, budget, &out, &mut io),

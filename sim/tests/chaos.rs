@@ -169,7 +169,7 @@ fn the_canary_is_found_small_and_replayable() {
         less.actions.remove(n);
         assert!(!examine(&less, Some(&class)).classes.contains_key(&class), "action {n} is not needed");
     }
-    let text = report::scenario_file(&finding, &profile).expect("files can say it");
+    let text = report::scenario_file(&finding, "the canary").expect("files can say it");
     let loaded = scenario::load("canary.yaml", &text).unwrap_or_else(|e| panic!("{}\n{text}", e.render(false)));
     let again = loaded.plan(None, Release::V0_11_0, loaded.seed()).expect("it has no variants");
     assert!(examine(&again, None).classes.contains_key(&class), "{text}");

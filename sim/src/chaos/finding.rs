@@ -124,11 +124,10 @@ pub fn find_if(plan: &Plan, class: &Class, most: u32, keeps: &mut dyn FnMut(&Pla
 }
 
 impl Finding {
-    /// A name for its file: what failed, on which release, by which cause.
+    /// A name for its file: what failed, on which release, with which seed.
     pub fn name(&self) -> Str {
-        let cause = self.causes.first().map_or_else(|| format!("seed-{}", self.seed), |c| c.switch.replace('_', "-"));
         let release = self.plan.release.to_string().replace('.', "-");
-        format_smolstr!("{}-{release}-{cause}", self.class.invariant)
+        format_smolstr!("{}-{}-{release}-{}", self.class.invariant, self.class.component, self.seed)
     }
     /// What makes it another finding than others of its class.
     pub fn identity(&self) -> (Class, Vec<Cause>) {

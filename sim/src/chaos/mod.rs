@@ -10,6 +10,7 @@ pub mod campaign;
 pub mod draw;
 pub mod finding;
 pub mod hunts;
+pub mod manifest;
 pub mod profile;
 pub mod report;
 pub mod results;

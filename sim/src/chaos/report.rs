@@ -184,15 +184,15 @@ pub fn json(header: &Header, sums: &Sums, findings: &[Finding], out: &Path) -> S
     lines.iter().map(|l| l.to_string() + "\n").collect()
 }
 
-/// A finding as a scenario file with its story on top.
+/// A finding as a scenario file with its story on top; `origin` says where it comes from.
 ///
 /// # Errors
 /// What scenario files cannot say.
-pub fn scenario_file(finding: &Finding, profile: &Profile) -> Result<String, &'static str> {
+pub fn scenario_file(finding: &Finding, origin: &str) -> Result<String, &'static str> {
     let (release, class) = (finding.plan.release(), &finding.class);
     let full = run(&finding.plan, &RunOptions { trace: true, ..RunOptions::default() });
     let mut story = vec![
-        format!("Found by chaos: profile {}, seed {}, on {release}.", profile.name, finding.seed),
+        format!("Origin: {origin}, seed {}, on {release}.", finding.seed),
         format!("Class {class}. Promise: {}", entry(&class.invariant).map_or("", |e| e.promise)),
         format!("Shrunk from {} to {} actions in {} executions.", finding.actions.0, finding.actions.1, finding.tries),
     ];

@@ -8,10 +8,11 @@ use controller_core::Release;
 use super::{Engine, Io, ci, files, timeline};
 use crate::chaos::campaign::Campaign;
 use crate::chaos::finding::{self, Finding};
+use crate::chaos::manifest::{Indexed, indexed_job};
 use crate::chaos::profile::{BUILT_IN, Profile};
 use crate::chaos::results::{FORMAT, Header, Results, ResultsError, Shard, Sums, read_header, read_seeds};
 use crate::chaos::seed::Class;
-use crate::chaos::{draw, report};
+use crate::chaos::{draw, examine, report};
 use crate::exit::Exit;
 use crate::plan::Dur;
 
@@ -52,6 +53,111 @@ pub(super) struct ChaosArgs {
     junit: Option<PathBuf>,
 }
 
+#[derive(clap::Args, Debug)]
+pub(super) struct ManifestArgs {
+    /// Shards, and so pods
+    #[arg(long, value_name = "N")]
+    shards: u64,
+    /// Pods at a time; default: all
+    #[arg(long, value_name = "N")]
+    parallelism: Option<u64>,
+    /// Image with arc-sim as its entry point
+    #[arg(long, value_name = "IMAGE", default_value = "arc-sim:latest")]
+    image: String,
+    /// A claim that many pods can write to at once
+    #[arg(long, value_name = "NAME", default_value = "arc-sim-results")]
+    claim: String,
+    /// Which ARC
+    #[arg(long, value_name = "RELEASE", value_parser = super::release, default_value = "next")]
+    arc: Release,
+    /// Seeds of all shards together; default: as the profile says
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// How wild the worlds are: pr, nightly or release
+    #[arg(long, value_name = "PROFILE", default_value = "nightly")]
+    profile: String,
+}
+
+pub(super) fn manifest(args: &ManifestArgs, io: &mut Io<'_>) -> Exit {
+    let profile = match profile(&args.profile, io) {
+        Ok(profile) => profile,
+        Err(exit) => return exit,
+    };
+    if args.shards == 0 {
+        io.say("error: a campaign of 0 shards\n\nhint: state at least one\n");
+        return Exit::Rejected;
+    }
+    let job = Indexed {
+        image: args.image.clone(),
+        shards: args.shards,
+        parallelism: args.parallelism.unwrap_or(args.shards),
+        claim: args.claim.clone(),
+    };
+    io.print(&indexed_job(&job, &header(&profile, args.arc, Some(args.seeds.unwrap_or(profile.seeds)), Shard::WHOLE)));
+    Exit::Fine
+}
+
+fn header(profile: &Profile, release: Release, seeds: Option<u64>, shard: Shard) -> Header {
+    Header {
+        v: FORMAT,
+        release: release.as_str().into(),
+        profile: profile.name.clone(),
+        digest: format!("{:016x}", profile.digest()),
+        seeds,
+        shard,
+    }
+}
+
+/// What is shrunk and how.
+pub(super) struct ShrinkArgs<'a> {
+    pub(super) file: &'a Path,
+    pub(super) arc: Option<Release>,
+    pub(super) seed: Option<u64>,
+    pub(super) class: Option<&'a str>,
+    pub(super) budget: u32,
+    pub(super) out: Option<&'a Path>,
+}
+
+pub(super) fn shrink(args: &ShrinkArgs<'_>, io: &mut Io<'_>) -> Exit {
+    let plan = match timeline::plan_of(args.file, args.arc, args.seed, io) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    let seen = examine(&plan, None);
+    let meant = |c: &&Class| args.class.is_none_or(|text| text == c.invariant.as_str() || text == c.to_string());
+    let Some(class) = seen.classes.keys().filter(meant).min_by_key(|c| (seen.classes[*c], (*c).clone())) else {
+        let all: Vec<String> = seen.classes.keys().map(ToString::to_string).collect();
+        let fails = if all.is_empty() { "nothing".to_owned() } else { all.join(", ") };
+        io.say(&format!("error: no such failure in {}: it fails {fails}\n", args.file.display()));
+        return Exit::Rejected;
+    };
+    let Some(finding) = finding::find(&plan, class, args.budget) else { return Exit::Diverged };
+    io.say(&format!(
+        "{class}: {} -> {} actions in {} executions{}\n",
+        finding.actions.0,
+        finding.actions.1,
+        finding.tries,
+        if finding.minimal { "" } else { " (the budget ended)" }
+    ));
+    let text = match report::scenario_file(&finding, &format!("shrunk from {}", args.file.display())) {
+        Ok(text) => text,
+        Err(why) => {
+            io.say(&format!("error: {why}\n"));
+            return Exit::Rejected;
+        }
+    };
+    match args.out {
+        None => io.print(&text),
+        Some(path) => {
+            if let Err(error) = std::fs::write(path, text) {
+                io.say(&format!("error: {}: {error}\n", path.display()));
+                return Exit::Rejected;
+            }
+        }
+    }
+    Exit::Fine
+}
+
 pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
     let profile = match profile(&args.profile, io) {
         Ok(profile) => profile,
@@ -63,14 +169,7 @@ pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
         (None, None) => Some(profile.seeds),
     };
     let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let header = Header {
-        v: FORMAT,
-        release: args.arc.as_str().into(),
-        profile: profile.name.clone(),
-        digest: format!("{:016x}", profile.digest()),
-        seeds,
-        shard,
-    };
+    let header = header(&profile, args.arc, seeds, shard);
     let (mut results, seen) = match Results::open(&args.out, &header, args.resume) {
         Ok(opened) => opened,
         Err(error) => return refused(&error, io),
@@ -129,7 +228,7 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
     }
     for finding in &findings {
         let file = out.join("findings").join(format!("{}.yaml", finding.name()));
-        let written = report::scenario_file(finding, profile)
+        let written = report::scenario_file(finding, &format!("chaos, profile {}", profile.name))
             .map_err(std::io::Error::other)
             .and_then(|text| files::write(&file, &text));
         // A plan that makes the program panic has no history to show.

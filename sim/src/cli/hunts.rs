@@ -26,7 +26,8 @@ pub(super) fn hunts(only: &[String], profile: &Profile, budget: u64, out: &std::
         }
         io.print(&row(hunt, caught.as_ref(), budget, took));
         if let Some(caught) = &caught
-            && let Ok(text) = crate::chaos::report::scenario_file(&caught.finding, profile)
+            && let Ok(text) =
+                crate::chaos::report::scenario_file(&caught.finding, &format!("chaos, profile {}", profile.name))
         {
             let file = out.join(format!("{}.yaml", hunt.id));
             let text = text.replace(&format!("name: {}\n", caught.finding.name()), &format!("name: {}\n", hunt.id));

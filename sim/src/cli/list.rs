@@ -7,6 +7,7 @@ use controller_core::{Behaviour, Release};
 
 use super::{Io, files};
 use crate::exit::Exit;
+use crate::marks::Mark;
 use crate::plan::{Fault, Operator};
 use crate::report::text::Ink;
 use crate::scenario::file::Pattern;
@@ -14,8 +15,8 @@ use crate::scenario::shape::schema_of;
 use crate::scenario::vocabulary::{INVARIANTS, METRICS};
 
 /// What can be asked for; a file or directory asks for the scenarios in it.
-const SECTIONS: [&str; 8] =
-    ["scenarios", "faults", "workloads", "operators", "invariants", "metrics", "releases", "switches"];
+const SECTIONS: [&str; 9] =
+    ["scenarios", "faults", "workloads", "operators", "invariants", "marks", "metrics", "releases", "switches"];
 
 pub(super) fn list(what: &[PathBuf], io: &mut Io<'_>) -> Exit {
     let is_word = |path: &PathBuf| path.to_str().is_some_and(|p| SECTIONS.contains(&p));
@@ -58,6 +59,9 @@ pub(super) fn list(what: &[PathBuf], io: &mut Io<'_>) -> Exit {
             "operators" => section(name, words(&schema_of::<Operator>(), Operator::IDS)),
             "invariants" => {
                 section(name, INVARIANTS.iter().map(|i| (i.id.to_owned(), i.promise.to_owned())).collect());
+            }
+            "marks" => {
+                section(name, Mark::ALL.iter().map(|m| (m.id().to_owned(), m.doc().trim().to_owned())).collect());
             }
             "metrics" => section(name, METRICS.iter().map(|m| (m.id.to_owned(), m.doc.to_owned())).collect()),
             "releases" => section(name, Release::ALL.iter().map(|r| (r.as_str().to_owned(), date(*r))).collect()),

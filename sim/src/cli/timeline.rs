@@ -80,6 +80,15 @@ pub(super) fn of_finding(plan: &Plan, story: &timeline::Story, path: &Path) -> s
     files::write(path, &timeline::page(plan, &made, story))
 }
 
+/// The plan of a file, whichever of the two it is; says what is wrong with it.
+pub(super) fn plan_of(file: &Path, arc: Option<Release>, seed: Option<u64>, io: &mut Io<'_>) -> Result<Plan, Exit> {
+    let args = TimelineArgs { file: file.to_owned(), arc, variant: None, seed, out: None };
+    subject(&args, io).map(|s| s.plan).map_err(|said| {
+        io.say(&said);
+        Exit::Rejected
+    })
+}
+
 /// Reads the file, whichever of the two it is.
 fn subject(args: &TimelineArgs, io: &Io<'_>) -> Result<Subject, String> {
     let shown = args.file.display().to_string();
