@@ -43,7 +43,7 @@ pub struct Mutant {
     pub what: Str,
     /// Which part of ARC it is in: `AutoscalingRunnerSet`, `listener`, …; of a switch: `switch`.
     pub part: &'static str,
-    /// Why nobody sees it, or what it would take; none if it is seen.
+    /// Why nobody sees it but by chance, or what it would take; none if it is seen.
     pub unseen: Option<&'static str>,
     change: Change,
 }

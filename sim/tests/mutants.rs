@@ -70,3 +70,13 @@ fn there_are_many_sorts_of_faults() {
         all.len() - operators
     );
 }
+
+#[test]
+fn the_readme_has_every_mutant_and_every_survivor_an_explanation() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(path).expect("the README");
+    let missing: Vec<_> =
+        all().into_iter().filter(|m| !readme.contains(&format!("| {} |", m.id))).map(|m| m.id).collect();
+    assert!(missing.is_empty(), "not in the README: {missing:?}; `arc-sim mutants` prints the table");
+    assert!(!readme.contains("not explained yet"));
+}

@@ -2,7 +2,7 @@
 //!
 //! *Swarm*: each seed switches whole families of faults and actions off and weighs the others wildly, since what is always on
 //! hides what it drowns (dst-practices.md §6). Every concern draws from a stream of its own, so that a new fault shifts no
-//! world. What no correct system survives is not drawn ([`budget`]).
+//! world. What no correct system survives is not drawn (`budget`).
 
 mod budget;
 mod cluster;

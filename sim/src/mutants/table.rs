@@ -12,7 +12,10 @@ pub fn table(rows: &[(&Mutant, &Hunted, Duration)], budget: u64, profile: &str) 
     let _ = writeln!(out, "| mutant | what is wrong with it | worlds | CPU | noticed by |\n|---|---|--:|--:|---|");
     for (mutant, hunted, took, kill) in &killed {
         let took = seconds(**took);
-        let _ = writeln!(out, "| {} | {} | {} | {took} | {} |", mutant.id, mutant.what, hunted.seeds, kill.invariant);
+        // What is no fault was noticed because events fell otherwise: such a world says something about `next`, not about it.
+        let chance = if mutant.unseen.is_some() { ", by chance" } else { "" };
+        let noticed = format!("{}{chance}", kill.invariant);
+        let _ = writeln!(out, "| {} | {} | {} | {took} | {noticed} |", mutant.id, mutant.what, hunted.seeds);
     }
     let survived: Vec<_> = rows.iter().filter(|(_, h, _)| h.killed.is_none()).collect();
     if !survived.is_empty() {

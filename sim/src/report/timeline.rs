@@ -2,9 +2,9 @@
 //!
 //! A lane per process, per object and per thing of the service; the plan's faults as bands; calls and replies as arrows; the
 //! violations marked, with what caused them. The page is `timeline/page.html` with its style, its scripts and the run's data
-//! ([`data`]) written into it: no other file, no address of any other place.
+//! (`data`) written into it: no other file, no address of any other place.
 //!
-//! Reading order: [`lanes`] (rows) → [`bars`] (states) → [`details`] (texts) → `collect` (one walk over the trace) → [`data`].
+//! Reading order: `lanes` (rows) → `bars` (states) → `details` (texts) → `collect` (one walk over the trace) → `data`.
 
 mod bars;
 mod collect;
