@@ -143,7 +143,7 @@ catalogue! {
     "spec-takes-effect" "LIVE-APPLY" Settles:
         "A runner set that is asked for more runners than it has makes one.",
         "whoever queued the jobs that they are for",
-        "twenty seconds; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made",
+        "twenty seconds; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made; a cluster whose manager is down",
         "Q-PATCHID-COLLISION, field-bugs.md LIVE-APPLY";
     "demand-bounded" "SAFE-DEMAND" Always:
         "A runner that jobs wait for is not removed to be made again.",

@@ -208,6 +208,10 @@ impl Manager {
     pub fn reconciles(&self) -> u64 {
         self.reconciles
     }
+    /// Whether all its caches have been filled.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
     /// Whether no pass runs, nothing is queued for now and all informers are open.
     pub fn is_quiet(&self) -> bool {
         self.synced && self.workers.iter().all(|w| w.job.is_none()) && self.queues.iter().all(WorkQueue::is_idle)

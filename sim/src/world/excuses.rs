@@ -6,7 +6,7 @@ use arc_api::pod::{Pod, PodPhase};
 use arc_api::{Duration, JobId, Kind, Object, Time, Uid};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 
-use super::{SiteId, World};
+use super::{Machine, SiteId, World};
 use crate::invariant::{Check, RunnerState, SetKey, SetState};
 use crate::plan::world::Strategy;
 
@@ -30,6 +30,9 @@ impl World {
         if let Check::Deleting(uid) = check {
             return self.worked_until(*uid);
         }
+        if let Check::Applied(uid) = check {
+            return self.uncontrolled_until(*uid);
+        }
         let Check::JobRunner(job) = check else { return None };
         match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
             Some(set) => ledger.sets.get(set)?.full_at.max(self.drained_until(set)),
@@ -43,6 +46,17 @@ impl World {
                 full.min().flatten()
             }
         }
+    }
+
+    /// Until now, if no manager of the object's cluster is up: its kubelet lets one that crashes wait for minutes.
+    fn uncontrolled_until(&self, uid: Uid) -> Option<Time> {
+        let (site, _) = self.find_object(uid)?;
+        let up = self
+            .procs
+            .iter()
+            .flatten()
+            .any(|p| p.site == site && matches!(&p.machine, Machine::Manager(m) if m.is_synced()));
+        (!up).then_some(self.now)
     }
 
     /// Until when the jobs ran that the deletion of this object waits for: a runner's own, those of a runner set's runners,
