@@ -216,6 +216,11 @@ impl ErPass {
         // A pod that is there has taken its registration: making another would remove the one in use
         // (Q-SECRET-DELETED-REREGISTER).
         let pod_first = o.settings.behaviour.er_used_jit == UsedJit::Replaced;
+        if pod_first && let Some(made) = self.made.take() {
+            // Another manager's secret was in the way of this pass's, and went with its runner before it could be read.
+            o.info("Removing the registration that nobody will use");
+            return self.service_with(Purpose::RemoveNamesake, Op::RemoveRunner(made));
+        }
         if pod_first && let Some(pod) = self.cached_pod(o) {
             return self.inspect(o, &pod);
         }

@@ -407,7 +407,14 @@ impl ErPass {
         let behaviour = &o.settings.behaviour;
         let idle = self.runner().status.phase == ErPhase::Running && !self.has_job(behaviour);
         let ready = pod.status.conditions.iter().find(|c| c.type_ == PodConditionType::Ready && c.status);
-        let Some(since) = ready.map(|c| c.last_transition_time).filter(|_| idle) else { return self.rest() };
+        // A pod that lost its daemon is never ready again, and its runner waits on.
+        let running = pod.status.container(RUNNER_CONTAINER).and_then(|c| match &c.state {
+            ContainerState::Running { started_at } => Some(*started_at),
+            ContainerState::Waiting { .. } | ContainerState::Terminated(_) => None,
+        });
+        let Some(since) = ready.map(|c| c.last_transition_time).or(running).filter(|_| idle) else {
+            return self.rest();
+        };
         if behaviour.er_registration_check == RegistrationCheck::Never {
             return self.rest();
         }

@@ -297,7 +297,7 @@ mod tests {
             Arc::make_mut(&mut ars.spec).max_runners = Some(max);
             let owner = OwnerRef::controller(Kind::AutoscalingRunnerSet, &ars.metadata);
             w.put(ars);
-            w.update::<arc_api::crd::EphemeralRunnerSet>(SET, |s| s.metadata.owner_references = [owner].into());
+            w.update::<EphemeralRunnerSet>(SET, |s| s.metadata.owner_references = [owner].into());
             w.add_registered("busy", ErPhase::Running, Some(1));
             w.job_started("busy");
             w.add_registered("one", ErPhase::Pending, Some(2));

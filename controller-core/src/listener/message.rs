@@ -280,6 +280,12 @@ impl Listener {
                 self.work.tries += 1;
                 if self.work.tries < ACQUIRES && !self.cancelled {
                     self.back_off(Then::Work, now);
+                } else if error.service().is_some_and(|e| matches!(e.status, 400 | 404)) {
+                    // Nobody can take these; those that are open are in the counters, and asked for again.
+                    let asked = std::mem::take(&mut self.work.asked);
+                    if let Some(demand) = self.scaler.demand_mut() {
+                        demand.on_acquired(&asked, &[], now);
+                    }
                 }
             }
             Err(error) => self.fail(Failure::Acquire(step, &error), now),
