@@ -10,7 +10,8 @@ mod settings;
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Action, Dur, Operator, Plan, PlannedAction, SetRef, When};
+use crate::plan::world::ContainerMode;
+use crate::plan::{Action, Dur, Operator, Plan, PlannedAction, QueueJob, SetRef, When};
 
 /// Whether a plan still fails in the same way.
 pub type Fails<'f> = &'f mut dyn FnMut(&Plan) -> bool;
@@ -175,12 +176,23 @@ fn sound(plan: &Plan) -> bool {
             };
             in_time
                 && match &a.what {
+                    Action::Job(job) => fits(plan, job),
                     Action::Operator(Operator::Install(p)) => p.or_upgrade,
                     Action::Operator(Operator::RotateSecret(p)) => credentials(&p.credential),
                     Action::Operator(Operator::Patch(p)) => !p.set.is_empty(),
                     _ => true,
                 }
         })
+}
+
+/// Whether the runners of a job's set have what it needs: a job that nobody could run there shows nothing.
+fn fits(plan: &Plan, job: &QueueJob) -> bool {
+    let sets = plan.world.clusters.iter().flat_map(|c| c.scale_sets.iter().map(move |s| (&c.name, s)));
+    let mut modes = sets.filter(|(c, s)| job.scale_set.matches(c, &s.name)).map(|(_, s)| s.container_mode);
+    modes.all(|mode| {
+        let hooks = matches!(mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume);
+        (job.job.docker_after.is_none() || mode == ContainerMode::Dind) && (!job.job.container || hooks)
+    })
 }
 
 /// Takes a scale set and all that names it out of a plan.

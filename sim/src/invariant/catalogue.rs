@@ -53,7 +53,7 @@ catalogue! {
     "max-runners-respected" "SAFE-CAP" Settles:
         "Live runners of a scale set never exceed maxRunners.",
         "whoever pays for the nodes",
-        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed or were being made when maxRunners was lowered, which go when their job is done or as surplus",
+        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed when maxRunners was lowered or were made within five seconds of it, which go when their job is done or as surplus",
         "arc-controllers.md §13 I1, Q-STALE-EMPTY-LIST-DUP";
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
@@ -143,7 +143,7 @@ catalogue! {
     "spec-takes-effect" "LIVE-APPLY" Settles:
         "A runner set that is asked for more runners than it has makes one.",
         "whoever queued the jobs that they are for",
-        "twenty seconds; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made; a cluster whose manager is down",
+        "twenty seconds, as long as the manager is left alone: one that starts has a minute, one that was stopped, cut off or refused five; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made, or that says in a condition why it makes none; a cluster whose manager is down",
         "Q-PATCHID-COLLISION, field-bugs.md LIVE-APPLY";
     "demand-bounded" "SAFE-DEMAND" Always:
         "A runner that jobs wait for is not removed to be made again.",
@@ -153,7 +153,7 @@ catalogue! {
     "result-has-proof" "SAFE-RESULT" Always:
         "An EphemeralRunner is Succeeded only if it had a job.",
         "whoever waits for the job that it was made for",
-        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one that was removed as surplus and whose deletion got lost: it goes anyway",
+        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one that was removed as surplus or with its set and whose deletion got lost: it goes anyway",
         "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
     "back-off-kept" "SAFE-RATE" Always:
         "A pod that failed is followed by another one only after a wait.",

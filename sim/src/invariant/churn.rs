@@ -10,7 +10,7 @@ use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
 
 use super::Invariants;
 use super::bounds::Check;
-use super::ledger::{JobState, Ledger, SiteKey};
+use super::ledger::{JobState, Ledger, RunnerSetState, SiteKey};
 use crate::trace::EventId;
 
 /// A pod that is made sooner after its predecessor's failure has not been waited for: the shortest wait of any release is 5 s.
@@ -38,7 +38,8 @@ impl Invariants {
         let ledger = &mut self.ledger;
         let Some(runner) = ledger.by_name.get(name).and_then(|place| ledger.runners.get_mut(place)) else { return };
         let home = runner.runner_set.as_ref().and_then(|home| ledger.runner_sets.get(home));
-        let surplus = home.is_some_and(|s| s.pending + s.running > s.object.spec.replicas);
+        let goes = |s: &RunnerSetState| s.object.metadata.is_deleting();
+        let surplus = home.is_some_and(|s| goes(s) || s.pending + s.running > s.object.spec.replicas);
         if !surplus && runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting()) {
             runner.robbed = Some(id);
         }

@@ -99,7 +99,8 @@ pub(crate) fn service_orphans(
                 said: "exists at the service and has no AutoscalingRunnerSet".into(),
             });
         }
-        if let Some(message) = github.undeleted(set.id).next() {
+        let denied = |m: &arc_api::MessageId| invariants.ledger.denied.contains(&(set.id, *m));
+        if let Some(message) = github.undeleted(set.id).find(|m| !denied(m)) {
             found.push(Orphan {
                 about: format_smolstr!("scale set {} ({})", set.id, set.name),
                 said: format_smolstr!("message {message} was handled and never deleted"),

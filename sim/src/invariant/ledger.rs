@@ -7,7 +7,7 @@ use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunner, E
 use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
 use arc_api::pod::Pod;
-use arc_api::{Duration, JobId, Kind, RunnerId, ScaleSetId, Str, Time, Token, Uid};
+use arc_api::{Duration, JobId, Kind, MessageId, RunnerId, ScaleSetId, Str, Time, Token, Uid};
 
 use crate::world::SiteId;
 
@@ -61,6 +61,8 @@ pub struct SetState {
     pub leftover: i32,
     /// When maxRunners was last lowered.
     pub lowered_at: Option<Time>,
+    /// The scale set that its listener listens to.
+    pub listens_to: ScaleSetId,
     /// When listener processes started.
     pub listener_starts: VecDeque<Time>,
     /// How many of its jobs in a row failed for this lack.
@@ -256,6 +258,10 @@ pub struct Ledger {
     pub repeats: BTreeMap<(u32, Key, u8), VecDeque<Time>>,
     /// When anything was last written by a controller.
     pub last_write: Time,
+    /// Until when a manager may be starting, or coming round after what was done to it.
+    pub manager_recovers: Time,
+    /// Messages whose deletion the service answered as if they were gone.
+    pub denied: BTreeSet<(ScaleSetId, MessageId)>,
     /// When an account, role or binding of a namespace was last taken away for good.
     pub identity_gone: BTreeMap<(SiteId, Str), Time>,
     /// Sessions that exist, by scale set.
@@ -296,7 +302,8 @@ impl SetState {
     }
     /// What follows from its counters.
     pub fn settle(&mut self, now: Time) {
-        self.leftover = self.leftover.min(self.live);
+        let lowered = self.lowered_at.is_some_and(|at| now.since(at) <= Duration::from_secs(5));
+        self.leftover = if lowered { self.leftover.max(self.live) } else { self.leftover.min(self.live) };
         let full = self.is_full();
         if full || self.full {
             self.full_at = Some(now);
@@ -316,6 +323,10 @@ impl SetState {
 }
 
 impl Ledger {
+    /// A manager has this long to come round.
+    pub fn manager_recovers(&mut self, now: Time, seconds: u64) {
+        self.manager_recovers = self.manager_recovers.max(now.after(Duration::from_secs(seconds)));
+    }
     /// The service registered a runner of this name and nobody hears of it. A runner without a registration asks again and is
     /// told that its name is taken; one that has had its own never asks.
     pub fn not_heard(&mut self, id: RunnerId, name: &Str) {

@@ -19,7 +19,7 @@ use arc_api::{Str, Time};
 pub use bounds::{Bounds, Check};
 pub use catalogue::{CATALOGUE, Entry, Sort, entry};
 pub(crate) use ending::{is_named_by, is_used_by, orphans, service_orphans};
-pub use ledger::{JitUse, Ledger, RunnerState, SetKey, SetState};
+pub use ledger::{JitUse, Ledger, RunnerSetState, RunnerState, SetKey, SetState};
 
 use crate::trace::EventId;
 

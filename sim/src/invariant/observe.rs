@@ -144,6 +144,11 @@ impl Invariants {
         );
         let live = !gone && !al.metadata.is_deleting();
         let state = self.ledger.set(&set);
+        if live && state.listens_to != al.spec.runner_scale_set_id {
+            // What kept the old one from listening says nothing about the new one.
+            state.listens_to = al.spec.runner_scale_set_id;
+            state.listener_starts.clear();
+        }
         if live {
             state.listeners.insert(key.clone())
         } else {

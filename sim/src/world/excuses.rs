@@ -7,7 +7,7 @@ use arc_api::{Duration, JobId, Kind, Object, Time, Uid};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 
 use super::{Machine, SiteId, World};
-use crate::invariant::{Check, RunnerState, SetKey, SetState};
+use crate::invariant::{Check, RunnerSetState, RunnerState, SetKey, SetState};
 use crate::plan::world::Strategy;
 
 impl World {
@@ -24,14 +24,21 @@ impl World {
             return Some(self.now);
         }
         let ledger = &self.invariants.ledger;
+        if let Check::Applied(uid) = check {
+            let says = |s: &RunnerSetState| s.object.status.conditions.iter().any(|c| c.status);
+            if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && says(s)) {
+                return Some(self.now);
+            }
+            if self.now < ledger.manager_recovers {
+                return Some(self.now);
+            }
+            return self.uncontrolled_until(*uid);
+        }
         if let Check::Polling(set) | Check::MinRunners(set) = check {
             return self.drained_until(set);
         }
         if let Check::Deleting(uid) = check {
             return self.worked_until(*uid);
-        }
-        if let Check::Applied(uid) = check {
-            return self.uncontrolled_until(*uid);
         }
         let Check::JobRunner(job) = check else { return None };
         match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {

@@ -202,6 +202,9 @@ impl World {
     /// A fault ends.
     pub(crate) fn end_fault(&mut self, action: u32) {
         let Some(fault) = self.faults.end(action) else { return };
+        if meets_managers(&fault) {
+            self.invariants.ledger.manager_recovers(self.now, 300);
+        }
         self.invariants.bounds.calm(self.now);
         self.rearm_deadline();
         let id = self.plan.actions[action as usize].id.clone();
@@ -271,4 +274,21 @@ pub(crate) struct Rules {
     pub(super) messages: Vec<(arc_api::ScaleSetId, arc_api::MessageId)>,
     pub(super) cluster: Vec<(SiteId, fake_kube::cluster::FaultId)>,
     pub(super) nodes: Vec<(SiteId, Str)>,
+}
+
+/// Whether a fault leaves managers with broken watches, long back-offs or none at all.
+fn meets_managers(fault: &Fault) -> bool {
+    let manager = |a: &crate::plan::Actor| a.role == Role::Controller;
+    match fault {
+        Fault::NetCut(f) => manager(&f.from) || manager(&f.to),
+        Fault::ClockSkew(f) => manager(&f.target),
+        Fault::ApiError(f) => f.actor.as_ref().is_none_or(manager),
+        Fault::ApiReject(f) => f.actor.as_ref().is_none_or(manager),
+        Fault::CacheLag(f) => manager(&f.actor),
+        Fault::ActorCrash(f) => manager(&f.target),
+        Fault::ActorSlow(f) => manager(&f.target),
+        Fault::ContainerExit(f) => f.target == crate::plan::fault::ContainerTarget::Controller,
+        Fault::ApiOutage(_) | Fault::NodeFault(_) | Fault::RollOverlap(_) => true,
+        _ => false,
+    }
 }

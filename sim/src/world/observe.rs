@@ -144,6 +144,17 @@ impl World {
                     self.observe_poll(set);
                 }
             }
+            Op::DeleteMessage { id, message } => {
+                let gone = |e: &CallError| e.service().is_some_and(|e| e.status == 404);
+                let denied = match reply {
+                    Reply::Service(Ok(ok)) => matches!(ok, ServiceOk::Malformed(_)),
+                    Reply::Service(Err(e)) => gone(e),
+                    _ => false,
+                };
+                if denied {
+                    self.invariants.ledger.denied.insert((*id, *message));
+                }
+            }
             Op::RunnerConnect { jit, .. } => {
                 let (jit, pod) = (*jit, process.pod);
                 self.invariants.looked("registration-serves-one-job");
@@ -303,7 +314,10 @@ impl World {
                     self.violation("restarts-are-bounded", "listener", now, cause, &about, said);
                 }
             }
-            Role::Controller => self.metrics.count("controller_starts"),
+            Role::Controller => {
+                self.metrics.count("controller_starts");
+                self.invariants.ledger.manager_recovers(self.now, 60);
+            }
             Role::Runner => self.metrics.count("runner_starts"),
             Role::Dind if attempt > 0 => self.metrics.count("dind_restarts"),
             _ => {}
@@ -312,6 +326,10 @@ impl World {
 
     pub(crate) fn observe_exit(&mut self, id: ProcId, process: &Process, code: i32, text: &Str) {
         let _ = (id, text);
+        if process.role == Role::Controller {
+            // A container that ends again and again waits up to five minutes.
+            self.invariants.ledger.manager_recovers(self.now, 360);
+        }
         self.mark_exit(process, code);
         if process.role == Role::Listener {
             self.metrics.listener_exits.push((self.now, code));
@@ -391,7 +409,7 @@ impl World {
             ("docker daemon", needs.docker_after.is_some(), why == "docker-socket"),
             ("container hook", needs.container, why.starts_with("hook-") && why != "hook-unreachable"),
         ] {
-            if needed && (fails || result == JobResult::Succeeded) {
+            if needed && !lost && (fails || result == JobResult::Succeeded) {
                 let streak = self.invariants.ledger.set(&set).failing.entry(lack).or_default();
                 *streak = if fails { *streak + 1 } else { 0 };
                 let bad = *streak >= 3;

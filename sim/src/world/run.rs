@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_api::{Duration, Time};
 
 use super::{Event, SiteId, World};
+use crate::invariant::Check;
 use crate::outcome::{Ending, RunReport};
 use crate::own::OwnMachines;
 use crate::plan::{Action, Plan, When};
@@ -256,7 +257,7 @@ impl World {
         let pending = pending
             .into_iter()
             // A poll that is open is nothing bad.
-            .filter(|(c, ..)| !matches!(c, crate::invariant::Check::Polling(_)))
+            .filter(|(c, ..)| !matches!(c, Check::Polling(_)))
             .map(|(c, since, about, said)| arc_api::format_smolstr!("{}: {about} {said} (since {since})", c.rule().0))
             .collect();
         let mut figures = self.metrics.figures(now);
@@ -295,6 +296,8 @@ impl World {
             self.violation("nothing-orphaned", "end", now, cause, &orphan.about, orphan.said);
         }
         self.invariants.looked("world-converges");
+        // An idle runner is not to be had while jobs wait for one.
+        let waiting = self.metrics.jobs.values().any(|j| j.ended.is_none());
         let working = self.metrics.jobs.values().any(|j| j.started.is_some() && j.ended.is_none());
         let last_end = self.metrics.jobs.values().filter_map(|j| j.ended).map(|(at, _)| at).max().unwrap_or(Time::ZERO);
         let quiet_from = Time(now.0.saturating_sub(crate::chaos::settle::QUIET.as_micros()));
@@ -316,12 +319,11 @@ impl World {
             .filter(|(c, since, ..)| {
                 since.0 <= old
                     && !working
-                    && !matches!(
-                        c,
-                        crate::invariant::Check::Polling(_)
-                            | crate::invariant::Check::Surplus(_)
-                            | crate::invariant::Check::Finished(_)
-                    )
+                    && match c {
+                        Check::Polling(_) | Check::Surplus(_) | Check::Finished(_) => false,
+                        Check::MinRunners(_) => !waiting,
+                        _ => true,
+                    }
                     && self.good_until(c).is_none_or(|until| until.0 <= old)
             })
             .map(|(c, since, about, said)| {

@@ -6,10 +6,14 @@ use std::collections::BTreeMap;
 
 use arc_api::Str;
 
+use controller_core::Release;
+
 use crate::plan::fault::NodeMode;
 use crate::plan::operator::ChartRef;
+use crate::plan::world::DindLayout;
 use crate::plan::{
-    Action, Dur, Fault, Glob, ObjectIs, ObjectState, Operator, Plan, PlannedAction, SetRef, Trigger, When, WorldSpec,
+    Action, ApiStatus, Dur, Fault, Glob, ObjectIs, ObjectState, Operator, Plan, PlannedAction, SetRef, Trigger, When,
+    WorldSpec,
 };
 
 /// Keeps a plan within the budget.
@@ -33,7 +37,21 @@ pub(super) fn keep(plan: &mut Plan) {
     plan.actions.retain_mut(|a| ends_in_time(a, run_for));
     let world = &plan.world;
     plan.actions.retain_mut(|a| stays_one(a, world));
+    plan.actions.retain(|a| !denies(a));
     wait_for_the_end(plan);
+    if plan.release() == Release::Next {
+        order_daemons(plan);
+    }
+}
+
+/// A runner and a daemon side by side start in any order, and again after their node was away: only a sidecar is waited for.
+/// Nobody who uses the corrected controller's chart has them so.
+fn order_daemons(plan: &mut Plan) {
+    for set in plan.world.clusters.iter_mut().flat_map(|c| &mut c.scale_sets) {
+        if set.dind.layout == DindLayout::TwoContainers {
+            set.dind.layout = DindLayout::Chart;
+        }
+    }
 }
 
 /// Every fault ends with the time for faults.
@@ -42,6 +60,11 @@ fn ends_in_time(action: &mut PlannedAction, run_for: Dur) -> bool {
     let left = Dur(run_for.0.saturating_sub(at.0));
     action.lasts = Some(action.lasts.unwrap_or(left).min(left));
     left > Dur::ZERO
+}
+
+/// A server that says of what it has that it has not is believed by everybody: there is nobody else to ask.
+fn denies(action: &PlannedAction) -> bool {
+    matches!(&action.what, Action::Fault(Fault::ApiError(f)) if f.status == ApiStatus::Http(404))
 }
 
 /// Replicas that elect nobody work side by side for ever, and each undoes what the other makes. The chart turns the election on
