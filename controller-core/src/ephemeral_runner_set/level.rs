@@ -98,7 +98,7 @@ impl ErsPass {
         runners.extend(o.caches.runners(&self.key));
         let view = View::of(runners.iter().copied(), set.metadata.generation, &behaviour);
         let verdict = self.verdict(o, &runners, &behaviour);
-        let replicas = set.spec.replicas;
+        let replicas = self.wanted(o);
         self.conditions = Some(verdict.conditions);
         self.wake = verdict.wake.filter(|_| replicas > view.alive());
         let room = if verdict.probing { (1 - view.idle).max(0) } else { i32::MAX };
@@ -117,6 +117,18 @@ impl ErsPass {
         self.report(o)
     }
 
+    /// How many runners there shall be: no more than maxRunners, also if the listener that asked for more has not heard of a
+    /// lower limit yet.
+    fn wanted(&self, o: &Observed<'_>) -> i32 {
+        self.set().spec.replicas.min(self.max(o))
+    }
+
+    fn max(&self, o: &Observed<'_>) -> i32 {
+        let owner = self.set().metadata.controller().map(|c| Key::new(self.key.namespace.clone(), c.name.clone()));
+        let ars = owner.and_then(|key| o.caches.get::<AutoscalingRunnerSet>(&key));
+        ars.map_or(i32::MAX, |a| a.spec.max())
+    }
+
     /// How many runners may stay. While jobs come and go one that is above the target may be about to end, and an idle one is
     /// wanted; above maxRunners it was made twice, by two managers or by a network that delivered a request twice.
     fn most(&self, o: &Observed<'_>) -> i32 {
@@ -124,9 +136,7 @@ impl ErsPass {
         if may_remove(set.spec.patch_id, &o.settings.behaviour) {
             return set.spec.replicas;
         }
-        let owner = set.metadata.controller().map(|c| Key::new(self.key.namespace.clone(), c.name.clone()));
-        let ars = owner.and_then(|key| o.caches.get::<AutoscalingRunnerSet>(&key));
-        ars.map_or(i32::MAX, |a| a.spec.max()).max(set.spec.replicas)
+        self.max(o).max(set.spec.replicas)
     }
 
     /// The runners of the scale set as the server has them.
@@ -150,7 +160,7 @@ impl ErsPass {
         let cached: Vec<_> = o.caches.runners(&self.key).collect();
         let probing = self.verdict(o, &cached, &behaviour).probing;
         let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
-        let replicas = set.spec.replicas;
+        let replicas = self.wanted(o);
         // What the cache shows as over may be gone.
         let there =
             |r: &Arc<EphemeralRunner>| view.spent.iter().chain(&view.held).any(|s| s.metadata.uid == r.metadata.uid);
