@@ -133,7 +133,7 @@ catalogue! {
     "runner-ready-before-job" "SAFE-READY" Always:
         "No job is taken before its docker daemon and its permissions are ready.",
         "whoever reads the job's red cross",
-        "a daemon that dies by itself during a job or less than half a minute before it, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice; a hook less than a minute after somebody removed an account, role or binding of the namespace: a runner that waited for a job then takes it before anybody can replace it",
+        "a daemon that dies by itself during a job or less than five minutes before it, the kubelet's longest back-off, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice; a hook less than a minute after somebody removed an account, role or binding of the namespace: a runner that waited for a job then takes it before anybody can replace it",
         "field-bugs.md SAFE-READY";
     "surplus-disappears" "LIVE-DOWN" Settles:
         "Idle runners above what was asked for disappear, and so do EphemeralRunners that have Succeeded.",

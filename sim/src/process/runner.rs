@@ -176,8 +176,9 @@ pub const EXEC_BEGINS: &str = "ExecBegins";
 const RENEW: Duration = Duration::from_secs(60);
 /// After a failed poll (§6.3).
 const POLL_AGAIN: Duration = Duration::from_secs(22);
-/// A job that begins this soon after the daemon's end met it by chance: nobody could have kept the runner from taking it.
-const DOCKER_RESTARTS: Duration = Duration::from_secs(30);
+/// A job that begins this soon after the daemon's end met it by chance: nobody could have kept the runner from taking it, and
+/// the kubelet lets a container that ends again and again wait for up to five minutes.
+const DOCKER_RESTARTS: Duration = Duration::from_secs(300);
 
 impl Runner {
     /// A runner that has not started.

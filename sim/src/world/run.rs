@@ -296,8 +296,9 @@ impl World {
             self.violation("nothing-orphaned", "end", now, cause, &orphan.about, orphan.said);
         }
         self.invariants.looked("world-converges");
-        // An idle runner is not to be had while jobs wait for one.
-        let waiting = self.metrics.jobs.values().any(|j| j.ended.is_none());
+        // An idle runner is not to be had while jobs wait for one, nor at once after the last.
+        let lately = |(at, _): (Time, _)| now.since(at) < Duration::from_secs(300);
+        let waiting = self.metrics.jobs.values().any(|j| j.ended.is_none_or(lately));
         let working = self.metrics.jobs.values().any(|j| j.started.is_some() && j.ended.is_none());
         let last_end = self.metrics.jobs.values().filter_map(|j| j.ended).map(|(at, _)| at).max().unwrap_or(Time::ZERO);
         let quiet_from = Time(now.0.saturating_sub(crate::chaos::settle::QUIET.as_micros()));

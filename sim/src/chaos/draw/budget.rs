@@ -10,7 +10,7 @@ use controller_core::Release;
 
 use crate::plan::fault::NodeMode;
 use crate::plan::operator::ChartRef;
-use crate::plan::world::DindLayout;
+use crate::plan::world::{ContainerMode, DindLayout};
 use crate::plan::{
     Action, ApiStatus, Dur, Fault, Glob, ObjectIs, ObjectState, Operator, Plan, PlannedAction, SetRef, Trigger, When,
     WorldSpec,
@@ -47,6 +47,13 @@ pub(super) fn keep(plan: &mut Plan) {
 /// A runner and a daemon side by side start in any order, and again after their node was away: only a sidecar is waited for.
 /// Nobody who uses the corrected controller's chart has them so.
 fn order_daemons(plan: &mut Plan) {
+    for cluster in &mut plan.world.clusters {
+        // Sidecars came with 1.29.
+        let dind = cluster.scale_sets.iter().any(|s| s.container_mode == ContainerMode::Dind);
+        if dind && cluster.kubernetes == "1.28" {
+            cluster.kubernetes = "1.30".into();
+        }
+    }
     for set in plan.world.clusters.iter_mut().flat_map(|c| &mut c.scale_sets) {
         if set.dind.layout == DindLayout::TwoContainers {
             set.dind.layout = DindLayout::Chart;
