@@ -35,6 +35,9 @@ use crate::reconcile::{Decision, Observed, Outcome, Pass, steps};
 /// Nobody tells this controller about Secrets: the corrected one looks by itself this often (rotated-secret-not-propagated).
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
+/// From a pod's creation to a look whether it is there: longer than broken watches take to return.
+const LOOK_SOON: Duration = Duration::from_secs(40);
+
 steps! {
     Start = "start",
     AfterFinalizerAdded = "after-finalizer-added",
@@ -162,6 +165,14 @@ impl AlPass {
     fn settle(o: &Observed<'_>) -> Decision {
         let looks = o.settings.behaviour.al_config_refresh == ConfigRefresh::OnDataDrift;
         Decision::End(if looks { Outcome::After(LOOK_AGAIN) } else { Outcome::Settled })
+    }
+
+    /// A pod may go before a watch that broke is back: then no event ever tells that it was there.
+    fn look_soon(o: &Observed<'_>) -> Decision {
+        match Self::is_corrected(o) {
+            true => Decision::End(Outcome::After(LOOK_SOON)),
+            false => Self::settle(o),
+        }
     }
 
     /// An answer that only has to be good, after which the pass is over.
@@ -314,7 +325,7 @@ impl AlPass {
             Step::AfterConfigCreated => self.after_config_created(o),
             Step::AfterConfigUpdated => self.after_config_updated(o),
             Step::AfterPodConfigRead => self.after_pod_config_read(o),
-            Step::AfterPodCreated => self.ends(o, ("Failed to create listener pod", "PodRejected"), Self::settle),
+            Step::AfterPodCreated => self.ends(o, ("Failed to create listener pod", "PodRejected"), Self::look_soon),
             Step::AfterStalePodDeleted => self.after_stale_pod_deleted(o),
             Step::AfterLiveListenerRead => self.after_live_listener_read(o),
             Step::AfterHealthWritten => self.ends(o, ("Failed to write listener status", "ApiServer"), Self::settle),
