@@ -11,7 +11,7 @@ mod settings;
 use std::collections::BTreeSet;
 
 use crate::plan::world::ContainerMode;
-use crate::plan::{Action, Dur, Operator, Plan, PlannedAction, QueueJob, SetRef, When};
+use crate::plan::{Action, Dur, Fault, Operator, Plan, PlannedAction, QueueJob, SetRef, When};
 
 /// Whether a plan still fails in the same way.
 pub type Fails<'f> = &'f mut dyn FnMut(&Plan) -> bool;
@@ -180,6 +180,7 @@ fn sound(plan: &Plan) -> bool {
                     Action::Operator(Operator::Install(p)) => p.or_upgrade,
                     Action::Operator(Operator::RotateSecret(p)) => credentials(&p.credential),
                     Action::Operator(Operator::Patch(p)) => !p.set.is_empty(),
+                    Action::Fault(Fault::GhRegistrationLoss(f)) => f.fraction.is_some() == f.names.is_empty(),
                     _ => true,
                 }
         })
