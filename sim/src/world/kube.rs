@@ -80,7 +80,12 @@ impl World {
         }
         match verdict {
             Verdict::Pass => self.schedule(arrival, Event::Arrive(call)),
-            Verdict::Delay(d) => self.arrive_late(call, arrival.after(d)),
+            Verdict::Delay(d) => {
+                // Kubernetes clients wait as long as it takes, and what they wait for is held up as well.
+                let at = arrival.after(d);
+                self.invariants.bounds.echo(at);
+                self.arrive_late(call, at);
+            }
             Verdict::Lose { how, until, error } => self.lose(call, "request", how, until, error),
             Verdict::Answer(reply) => {
                 if let Some(flight) = self.calls.get_mut(call) {

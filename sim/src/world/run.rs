@@ -323,6 +323,8 @@ impl World {
                     && match c {
                         Check::Polling(_) | Check::Surplus(_) | Check::Finished(_) => false,
                         Check::MinRunners(_) => !waiting,
+                        // The queue may be longer than the time that was given.
+                        Check::JobRunner(_) => now.since(*since) >= Duration::from_secs(300),
                         _ => true,
                     }
                     && self.good_until(c).is_none_or(|until| until.0 <= old)
