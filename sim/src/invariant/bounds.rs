@@ -117,9 +117,9 @@ impl Bounds {
     /// It ends.
     pub fn calm(&mut self, now: Time) {
         self.busy = self.busy.saturating_sub(1);
-        self.calm_since = now;
+        self.calm_since = self.calm_since.max(now);
     }
-    /// Something that a fault had held up takes effect: only now the world is left alone.
+    /// Something that a fault had held up takes effect, now or later: only then the world is left alone.
     pub fn echo(&mut self, now: Time) {
         self.calm_since = self.calm_since.max(now);
     }

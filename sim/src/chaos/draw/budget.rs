@@ -58,6 +58,8 @@ fn order_daemons(plan: &mut Plan) {
         if set.dind.layout == DindLayout::TwoContainers {
             set.dind.layout = DindLayout::Chart;
         }
+        // A template of the user's own, and without the chart's probe.
+        set.dind.pre_stop = false;
     }
 }
 
