@@ -76,7 +76,7 @@ pub(crate) fn service_orphans(
     invariants: &Invariants,
 ) -> Vec<Orphan> {
     let mut found = Vec::new();
-    for runner in github.runners().filter(|r| r.is_registered()) {
+    for runner in github.runners().filter(|r| r.is_registered) {
         let owned = clusters.iter().any(|c| {
             c.api()
                 .iter(Kind::EphemeralRunner)
