@@ -98,6 +98,8 @@ pub mod report;
 pub mod scenario;
 mod shared;
 pub mod simulation;
+#[cfg(feature = "proptest")]
+pub mod strategy;
 pub mod trace;
 pub mod world;
 

@@ -160,10 +160,13 @@ fn jobs(d: &mut Draws, shape: &Shape<'_>) -> Vec<PlannedAction> {
         let duration = d.one(&[Dur::secs(3), Dur::secs(20), Dur::secs(60), Dur::millis(200)]);
         let (cancels, running, after) = (d.one_in(8), d.one_in(2), d.secs(1, 20));
         let (silent, failing) = (d.one_in(6), d.one_in(8));
+        // Files have one word for a job: it is cancelled, or it runs in a workflow pod.
+        let hooks = matches!(mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume);
+        let cancels = cancels && !hooks;
         let job = JobSpec {
             duration,
             docker_after: (mode == ContainerMode::Dind).then_some(Dur::secs(1)),
-            container: matches!(mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume),
+            container: hooks,
             silent_for: (silent && mode == ContainerMode::Kubernetes).then_some(Dur::secs(30)),
             result: if failing { arc_api::service::JobResult::Failed } else { arc_api::service::JobResult::Succeeded },
             cancel: cancels.then_some(if running {

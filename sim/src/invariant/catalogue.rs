@@ -155,7 +155,7 @@ catalogue! {
         "whoever waits for the job that it was made for",
         "a runner that ended by itself because the service had lost its registration: its controller cannot know; one that was removed as surplus or with its set and whose deletion got lost: it goes anyway",
         "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
-    "back-off-kept" "SAFE-RATE" Always:
+    "back-off-kept" "" Always:
         "A pod that failed is followed by another one only after a wait.",
         "the service's rate limits, the API server, whoever pays for nodes",
         "pods that were deleted by somebody and did not fail",

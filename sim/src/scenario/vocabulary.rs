@@ -14,7 +14,7 @@ pub enum Kind {
 pub struct InvariantInfo {
     /// Name in files and reports.
     pub id: &'static str,
-    /// Name in the catalogue of field failures (field-bugs.md §1).
+    /// Name in the catalogue of field failures (field-bugs.md §1); empty if the promise is only ours.
     pub catalogue: &'static str,
     /// Kind.
     pub kind: Kind,
@@ -119,7 +119,7 @@ pub const INVARIANTS: &[InvariantInfo] = &[
     },
     InvariantInfo {
         id: "back-off-kept",
-        catalogue: "SAFE-RATE",
+        catalogue: "",
         kind: Kind::Always,
         promise: "a pod that failed is followed by another one only after a wait",
         relied_on_by: "the service's rate limits, the API server, whoever pays for nodes",
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_invariant_of_the_catalogue_has_one_kebab_case_name() {
-        assert_eq!(INVARIANTS.len(), 23);
+        assert_eq!(INVARIANTS.iter().filter(|i| !i.catalogue.is_empty()).count(), 23);
         for (i, info) in INVARIANTS.iter().enumerate() {
             assert!(info.id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", info.id);
             assert!(INVARIANTS[..i].iter().all(|o| o.id != info.id && o.catalogue != info.catalogue), "{}", info.id);

@@ -31,7 +31,7 @@ pub struct Title {
 /// The scenario of a plan. Jobs get new ids; everything else keeps its own.
 ///
 /// # Errors
-/// What scenario files cannot say: forks, and cancellations of jobs by the plan.
+/// What scenario files cannot say: forks, cancellations of jobs by the plan, container jobs that are cancelled.
 pub fn scenario(plan: &Plan, title: &Title) -> Result<Scenario, &'static str> {
     if !plan.forks.is_empty() {
         return Err("a plan with forks is no scenario: scenario files have no word for them");
@@ -39,6 +39,9 @@ pub fn scenario(plan: &Plan, title: &Title) -> Result<Scenario, &'static str> {
     let (mut faults, mut operators, mut marks, mut jobs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for action in &plan.actions {
         match &action.what {
+            Action::Job(job) if job.job.cancel.is_some() && (job.job.container || job.job.silent_for.is_some()) => {
+                return Err("scenario files have no word for a container job that is cancelled");
+            }
             Action::Job(job) => jobs.push((action, job)),
             Action::Cancel(_) => return Err("a plan that cancels jobs by itself is no scenario: use `cancel_jobs`"),
             Action::Operator(what) => operators.push(Entry { head: head(action), what: what.clone() }),
