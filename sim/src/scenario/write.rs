@@ -383,7 +383,7 @@ fn prune(value: &mut Value) {
             drop_default(entry, "id", &format!("{letter}{}", n + 1).into());
             drop_default(entry, "at", &"0s".into());
             if let Value::Object(map) = entry {
-                map.values_mut().for_each(defaults_of_words);
+                map.iter_mut().for_each(|(word, value)| defaults_of_words(word, value));
             }
         }
     }
@@ -395,14 +395,18 @@ fn items<'v>(value: &'v mut Value, key: &str) -> &'v mut [Value] {
 }
 
 /// Parameters that stand for "everything" or "always" are what their absence means.
-fn defaults_of_words(value: &mut Value) {
+fn defaults_of_words(word: &str, value: &mut Value) {
     if let Value::Object(map) = value {
         for key in ["name", "namespace", "pod", "container"] {
             if map.get(key) == Some(&Value::from("*")) {
                 map.remove(key);
             }
         }
-        for (key, usual) in [("in_flight_applied", "1/1"), ("reason", "Error"), ("crds", "leave"), ("after", "0s")] {
+        let mut usual = vec![("in_flight_applied", "1/1"), ("crds", "leave")];
+        if word == "container_exit" {
+            usual.extend([("reason", "Error"), ("after", "0s")]);
+        }
+        for (key, usual) in usual {
             if map.get(key) == Some(&Value::from(usual)) {
                 map.remove(key);
             }
