@@ -154,7 +154,7 @@ fn cases() -> Vec<Case> {
 
 /// What a run says, event by event.
 fn history(report: &RunReport) -> String {
-    report.trace.events().iter().map(|e| format!("{:?}\n", e.what)).collect()
+    report.trace.events().iter().map(|e| format!("{:?} {}\n", e.what, e.what)).collect()
 }
 
 #[test]

@@ -33,7 +33,7 @@ const NOTICED: &[(&str, &str)] = &[
     ("al-role-not-made", "listener-is-polling"),
     ("li-never-acknowledges", "nothing-orphaned"),
     ("li-hammers-a-conflict", "restarts-are-bounded"),
-    ("li-max-off-by-one", "max-runners-respected"),
+    ("li-max-off-by-one", "spec-takes-effect"),
     ("li-min-ignored", "min-runners-kept"),
     ("li-target-one-more", "surplus-disappears"),
 ];

@@ -99,6 +99,8 @@ impl World {
                 id: said,
                 did: "kills its caller".into(),
             });
+            let now = self.now;
+            self.invariants.bounds.echo(now);
             return self.crash(f, id);
         }
         self.begin_action(action);
