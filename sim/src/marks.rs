@@ -101,7 +101,8 @@ impl Mark {
     /// Whether a release can reach it at all.
     pub fn is_of(self, release: Release) -> bool {
         match self {
-            Mark::RunnerOutdated => release >= Release::V0_14_0,
+            // The corrected controller reports a refused version and replaces the runner.
+            Mark::RunnerOutdated => release >= Release::V0_14_0 && release != Release::Next,
             // Before 0.9.0 patches have no ids; the corrected listener never uses one twice.
             Mark::PatchIdAgain => release >= Release::V0_9_0 && release != Release::Next,
             // The corrected controller keeps no runner as Failed.
