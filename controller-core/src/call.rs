@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_api::kube::{KubeOk, KubeReply, KubeRequest, Status};
 use arc_api::service::{Credentials, Op, ServiceError, ServiceOk};
-use arc_api::{Object, Str};
+use arc_api::{Object, Resource, Str};
 
 /// One side effect.
 #[derive(Clone, PartialEq, Debug)]
@@ -133,5 +133,13 @@ impl Reply {
     /// The object of a good API answer.
     pub fn into_object(self) -> Result<Option<Object>, CallError> {
         self.into_kube().map(|ok| ok.object().cloned())
+    }
+    /// What a read of one object found: `None` if there is none (404), or none of this kind.
+    pub fn into_found<T: Resource>(self) -> Result<Option<Arc<T>>, CallError> {
+        match self.into_object() {
+            Ok(object) => Ok(object.as_ref().and_then(Object::get::<T>).cloned()),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_api::core::Secret;
 use arc_api::kube::{KubeRequest, Sub};
 use arc_api::pod::Pod;
-use arc_api::{Kind, Resource, Str};
+use arc_api::{Kind, Str};
 
 use super::{AlPass, Step};
 use crate::behaviour::*;
@@ -48,9 +48,8 @@ impl AlPass {
     }
 
     pub(super) fn after_config_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let have = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(Secret::unwrap).cloned(),
-            Err(e) if e.is_not_found() => None,
+        let have = match o.take_reply().into_found::<Secret>() {
+            Ok(found) => found,
             Err(e) => return self.fail(o, ("Unable to get listener config secret", "ApiServer"), e.text()),
         };
         if have.is_some() && !Self::watches_config(o) {

@@ -76,9 +76,8 @@ impl AlPass {
     }
 
     pub(super) fn after_live_listener_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(AutoscalingListener::unwrap).cloned(),
-            Err(e) if e.is_not_found() => None,
+        let live = match o.take_reply().into_found::<AutoscalingListener>() {
+            Ok(found) => found,
             Err(e) => return Decision::End(Outcome::failed(&e)),
         };
         let same =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_api::core::{PolicyRule, Role, RoleBinding, RoleRef, Secret, ServiceAccount, Subject};
 use arc_api::kube::{KubeRequest, Sub};
-use arc_api::{Kind, Labels, Meta, OwnerRef, Resource, Str, format_smolstr};
+use arc_api::{Kind, Labels, Meta, OwnerRef, Str, format_smolstr};
 
 use super::{AlPass, Step};
 use crate::behaviour::*;
@@ -57,9 +57,8 @@ impl AlPass {
 
     pub(super) fn after_mirror_read(&mut self, o: &mut Observed<'_>) -> Decision {
         let Some(source) = self.secret.clone() else { return Self::settle(o) };
-        let found = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(Secret::unwrap).cloned(),
-            Err(e) if e.is_not_found() => None,
+        let found = match o.take_reply().into_found::<Secret>() {
+            Ok(found) => found,
             Err(e) => return self.fail(o, ("Unable to get listener secret mirror", "ApiServer"), e.text()),
         };
         let mut labels = self.serving_labels(o);

@@ -47,9 +47,8 @@ impl ArsPass {
 
     /// The cache may not show the registration that a pass has just noted on the set, nor what the set was used for since.
     pub(super) fn after_live_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(AutoscalingRunnerSet::unwrap).cloned(),
-            Err(e) if e.is_not_found() => None,
+        let live = match o.take_reply().into_found::<AutoscalingRunnerSet>() {
+            Ok(found) => found,
             Err(e) => return self.fail_cleaning(o, e.text()),
         };
         match live.filter(|live| live.metadata.uid == self.ars().metadata.uid) {

@@ -73,9 +73,8 @@ impl ErPass {
 
     /// The secret knows a registration that the status does not know yet; without it, only the service knows.
     pub(super) fn after_deletion_secret_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        match o.take_reply().into_object() {
-            Ok(object) => self.secret = object.as_ref().and_then(Object::get::<Secret>).cloned(),
-            Err(e) if e.is_not_found() => self.secret = None,
+        match o.take_reply().into_found::<Secret>() {
+            Ok(found) => self.secret = found,
             Err(e) => return fail(o, "Failed to fetch secret", &e),
         }
         match self.secret_runner_id() {

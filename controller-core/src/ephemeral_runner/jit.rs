@@ -45,19 +45,15 @@ impl ErPass {
 
     /// A registration belongs to nobody if the runner is gone: the cache of a manager whose watches broke may not know it yet.
     pub(super) fn after_live_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunner>).cloned(),
-            Err(e) if e.is_not_found() => None,
-            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
-        };
-        match live {
-            Some(live)
+        match o.take_reply().into_found::<EphemeralRunner>() {
+            Ok(Some(live))
                 if live.metadata.uid == self.uid() && !live.metadata.is_deleting() && !live.status.phase.is_done() =>
             {
                 self.runner = Some(live);
                 self.register_now(o)
             }
-            Some(_) | None => settled(),
+            Ok(_) => settled(),
+            Err(e) => fail(o, "Failed to fetch the ephemeral runner", &e),
         }
     }
 

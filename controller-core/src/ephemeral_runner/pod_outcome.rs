@@ -11,7 +11,7 @@ use arc_api::kube::{DeleteOptions, ErStatusPatch, KubeRequest, Status};
 use arc_api::meta::Key;
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
 use arc_api::service::{Op, ServiceOk};
-use arc_api::{Duration, Kind, Object, Str, Time, Uid, format_smolstr};
+use arc_api::{Duration, Kind, Str, Time, Uid, format_smolstr};
 
 use super::pod_create::without;
 use super::{
@@ -156,14 +156,19 @@ impl ErPass {
         )
     }
 
-    pub(super) fn after_finished_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunner>).cloned(),
-            Err(e) if e.is_not_found() => None,
-            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
+    /// This very runner as the server has it, and the pod that the pass looks at; without one of them the pass is over.
+    fn live_runner_and_pod(&self, o: &mut Observed<'_>) -> Result<(Arc<EphemeralRunner>, Arc<Pod>), Decision> {
+        let live = match o.take_reply().into_found::<EphemeralRunner>() {
+            Ok(found) => found.filter(|r| r.metadata.uid == self.uid()),
+            Err(e) => return Err(fail(o, "Failed to fetch the ephemeral runner", &e)),
         };
-        let (Some(live), Some(pod)) = (live.filter(|r| r.metadata.uid == self.uid()), self.outcome.pod.clone()) else {
-            return settled();
+        live.zip(self.outcome.pod.clone()).ok_or_else(settled)
+    }
+
+    pub(super) fn after_finished_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let (live, pod) = match self.live_runner_and_pod(o) {
+            Ok(found) => found,
+            Err(decision) => return decision,
         };
         let counted = live.status.failures.as_ref().is_some_and(|f| f.contains_key(&pod.metadata.uid));
         if counted || live.metadata.is_deleting() {
@@ -474,13 +479,9 @@ impl ErPass {
 
     /// The runner is not idle if the listener has told of a job by now, whatever the cache shows: its pod works on.
     pub(super) fn after_unregistered_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunner>).cloned(),
-            Err(e) if e.is_not_found() => None,
-            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
-        };
-        let (Some(live), Some(pod)) = (live.filter(|r| r.metadata.uid == self.uid()), self.outcome.pod.clone()) else {
-            return settled();
+        let (live, pod) = match self.live_runner_and_pod(o) {
+            Ok(found) => found,
+            Err(decision) => return decision,
         };
         self.runner = Some(live);
         if self.runner().metadata.is_deleting() || self.has_job(&o.settings.behaviour) {

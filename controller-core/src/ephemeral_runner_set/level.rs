@@ -16,7 +16,7 @@ use arc_api::crd::{AutoscalingRunnerSet, Condition, Conditions, EphemeralRunner,
 use arc_api::kube::{KubeOk, KubeRequest};
 use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodConditionType};
-use arc_api::{Duration, Kind, Object, Str, Time, format_smolstr};
+use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 
 use super::classify::Census;
 use super::scale::{has_job, is_useless};
@@ -185,9 +185,8 @@ impl ErsPass {
 
     /// Caches come back one by one after an outage: a set that is gone would get runners that nobody can take down any more.
     pub(super) fn after_live_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.as_ref().and_then(Object::get::<EphemeralRunnerSet>).cloned(),
-            Err(e) if e.is_not_found() => None,
+        let live = match o.take_reply().into_found::<EphemeralRunnerSet>() {
+            Ok(found) => found,
             Err(e) => return fail(o, "Failed to fetch the ephemeral runner set", &e),
         };
         match live.filter(|l| l.metadata.uid == self.set().metadata.uid && !l.metadata.is_deleting()) {
