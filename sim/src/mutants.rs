@@ -52,9 +52,7 @@ impl Mutant {
     /// Changes the plan of a world of `next`.
     pub fn apply(&self, plan: &mut Plan) {
         if let Change::Switch { name, value } = self.change {
-            for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
-                controller.switches.insert(name.into(), value.into());
-            }
+            plan.switch(name, value);
         }
     }
     /// The machines that stand in the places of `next`'s.

@@ -71,6 +71,31 @@ impl Plan {
     pub fn ends_at(&self) -> arc_api::Time {
         arc_api::Time::ZERO.after(self.run_for.0).after(self.settle.0)
     }
+    /// The same plan for another release: whatever is of the plan's own release — definitions, controllers, charts, what is
+    /// installed or upgraded to — is of the other one.
+    #[must_use]
+    pub fn for_release(&self, release: Release) -> Plan {
+        let (own, other) = (self.release, ReleaseRef::Exact(release));
+        let change = |r: &mut ReleaseRef| {
+            if *r == own {
+                *r = other;
+            }
+        };
+        let mut plan = Plan { release: other, ..self.clone() };
+        plan.world.releases_mut(change);
+        for action in &mut plan.actions {
+            if let Action::Operator(operator) = &mut action.what {
+                operator.releases_mut(change);
+            }
+        }
+        plan
+    }
+    /// Gives a switch of every controller another value than its release has.
+    pub fn switch(&mut self, name: &str, value: &str) {
+        for controller in self.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
+            controller.switches.insert(name.into(), value.into());
+        }
+    }
     /// As YAML.
     pub fn to_yaml(&self) -> String {
         // A plan holds nothing that YAML cannot say, so this does not fail; the text would show it at once if it did.
@@ -152,6 +177,23 @@ pub enum When {
     /// When something happens.
     #[serde(rename = "event")]
     Event(Box<Trigger>),
+}
+
+impl When {
+    /// The time, if it is one.
+    pub fn at(&self) -> Option<Dur> {
+        match self {
+            When::At(at) => Some(*at),
+            When::Event(_) => None,
+        }
+    }
+    /// What is waited for, if anything.
+    pub fn event(&self) -> Option<&Trigger> {
+        match self {
+            When::At(_) => None,
+            When::Event(trigger) => Some(trigger),
+        }
+    }
 }
 
 /// Something that happens: exactly one of `call`, `step`, `object`, `job`, `done`, `begun`, narrowed by the rest.

@@ -14,7 +14,7 @@ use controller_core::behaviour::Behaviour;
 use controller_core::own::{ListenerProgram, Reconciler};
 
 use crate::own::{Controller, OwnMachines};
-use crate::plan::{Plan, ReleaseRef};
+use crate::plan::Plan;
 use crate::report::engine;
 use crate::scenario::diagnostic::suggestion;
 use crate::scenario::{self, Expect, Loaded, Rejected, Scenario};
@@ -248,16 +248,13 @@ impl Simulation {
                 scenario::compile::compile(&body, self.variant.as_deref(), release, seed)
             }
             Source::Plan(plan) => {
-                let mut plan = (**plan).clone();
+                let mut plan = self.release.map_or_else(|| (**plan).clone(), |release| plan.for_release(release));
                 plan.seed = self.seed.unwrap_or(plan.seed);
-                if let Some(release) = self.release {
-                    give_release(&mut plan, release);
-                }
                 plan
             }
         };
-        for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
-            controller.switches.extend(self.switches.iter().cloned());
+        for (name, value) in &self.switches {
+            plan.switch(name, value);
         }
         plan
     }
@@ -313,20 +310,4 @@ fn options(trace: bool) -> crate::report::RunOptions {
 
 fn read(path: &Path) -> Result<String, SimulationError> {
     std::fs::read_to_string(path).map_err(|why| SimulationError::Read { path: path.to_owned(), why })
-}
-
-/// Everything of the plan's own release is of another one.
-fn give_release(plan: &mut Plan, release: Release) {
-    let old = plan.release;
-    let change = |r: &mut ReleaseRef| {
-        if *r == old {
-            *r = ReleaseRef::Exact(release);
-        }
-    };
-    for cluster in &mut plan.world.clusters {
-        cluster.crds.iter_mut().for_each(change);
-        cluster.controllers.iter_mut().for_each(|c| change(&mut c.release));
-        cluster.scale_sets.iter_mut().for_each(|s| change(&mut s.chart));
-    }
-    plan.release = ReleaseRef::Exact(release);
 }

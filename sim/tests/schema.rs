@@ -95,12 +95,7 @@ fn editing_one_entry_changes_no_other_draw() {
 fn an_idle_gap_has_no_jobs() {
     let plan = loaded("every-action.yaml").plan(None, Release::Next, 0).unwrap();
     let west = plan.actions.iter().filter(|a| a.id.starts_with("w3."));
-    let times: Vec<u64> = west
-        .filter_map(|a| match a.when {
-            arc_sim::plan::When::At(d) => Some(d.0.as_secs()),
-            arc_sim::plan::When::Event(_) => None,
-        })
-        .collect();
+    let times: Vec<u64> = west.filter_map(|a| Some(a.when.at()?.0.as_secs())).collect();
     assert!(times.iter().all(|t| !(600..1800).contains(t)));
     assert_eq!(times.len(), 200 - 60);
 }

@@ -42,9 +42,7 @@ impl Run<'_> {
     fn holds(&self, switch: Option<(&str, &str)>) -> bool {
         let mut plan = self.plan.clone();
         if let Some((name, value)) = switch {
-            for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
-                controller.switches.insert(name.into(), value.into());
-            }
+            plan.switch(name, value);
         }
         let report = run(&plan, &RunOptions::default());
         judge(Some(self.expect), &plan, &report).verdict == Verdict::Pass

@@ -70,12 +70,7 @@ pub fn draw(seed: u64, profile: &Profile, release: Release) -> Plan {
 impl<'p> Shape<'p> {
     fn of(world: &WorldSpec, profile: &'p Profile, release: Release) -> Shape<'p> {
         let g = &world.github;
-        let sets = world.clusters.iter().flat_map(|c| {
-            let name = &c.name;
-            c.scale_sets
-                .iter()
-                .map(move |s| (SetRef { cluster: Some(name.clone()), name: s.name.clone() }, s.container_mode))
-        });
+        let sets = world.set_refs().map(|(set, s)| (set, s.container_mode));
         let known = [
             g.poll_hold,
             g.session_ttl,
@@ -115,7 +110,7 @@ impl<'p> Shape<'p> {
         self.has(|m| m == ContainerMode::Dind)
     }
     fn has_hooks(&self) -> bool {
-        self.has(|m| matches!(m, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume))
+        self.has(ContainerMode::has_hooks)
     }
     /// When something begins: mostly in the middle of things, sometimes while the world is being installed.
     fn begins(&self, d: &mut Draws) -> Dur {
@@ -161,7 +156,7 @@ fn jobs(d: &mut Draws, shape: &Shape<'_>) -> Vec<PlannedAction> {
         let (cancels, running, after) = (d.one_in(8), d.one_in(2), d.secs(1, 20));
         let (silent, failing) = (d.one_in(6), d.one_in(8));
         // Files have one word for a job: it is cancelled, or it runs in a workflow pod.
-        let hooks = matches!(mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume);
+        let hooks = mode.has_hooks();
         let cancels = cancels && !hooks;
         let job = JobSpec {
             duration,

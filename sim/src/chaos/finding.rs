@@ -48,9 +48,7 @@ pub struct Finding {
 /// A plan whose controllers behave in one point as others do.
 pub fn with_switch(plan: &Plan, switch: &str, value: &str) -> Plan {
     let mut plan = plan.clone();
-    for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
-        controller.switches.insert(Str::from(switch), Str::from(value));
-    }
+    plan.switch(switch, value);
     plan
 }
 

@@ -16,7 +16,6 @@ use super::settle;
 use crate::exit::Exit;
 use crate::invariant::{CATALOGUE, entry};
 use crate::marks::Mark;
-use crate::plan::{Plan, ReleaseRef};
 use crate::report::cases::{Case, Failure};
 use crate::report::timeline::Story;
 use crate::scenario::file::{Expect, Holds};
@@ -218,7 +217,7 @@ pub fn scenario_file(finding: &Finding, origin: &str) -> Result<String, &'static
     violates.dedup();
     let mut expect = BTreeMap::new();
     expect.insert(release.as_str().into(), Expect { violates, ..Expect::default() });
-    let next = for_release(&finding.plan, Release::Next);
+    let next = finding.plan.for_release(Release::Next);
     if release != Release::Next && examine(&next, None).classes.is_empty() {
         let idle = run(&next, &RunOptions::default());
         let may_not_fire =
@@ -229,28 +228,4 @@ pub fn scenario_file(finding: &Finding, origin: &str) -> Result<String, &'static
     let title = Title { story: story.clone(), name: finding.name(), why, tags: vec!["chaos".into()], expect };
     let scenario = write::scenario(&finding.plan, &title)?;
     Ok(write::text(&scenario, &story))
-}
-
-/// The same plan for another release, where it names the run's own.
-pub fn for_release(plan: &Plan, release: Release) -> Plan {
-    let mut plan = plan.clone();
-    let (own, other) = (plan.release, ReleaseRef::Exact(release));
-    let change = |r: &mut ReleaseRef| {
-        if *r == own {
-            *r = other;
-        }
-    };
-    for cluster in &mut plan.world.clusters {
-        cluster.controllers.iter_mut().for_each(|c| change(&mut c.release));
-        cluster.scale_sets.iter_mut().for_each(|s| change(&mut s.chart));
-    }
-    for action in &mut plan.actions {
-        match &mut action.what {
-            crate::plan::Action::Operator(crate::plan::Operator::Install(p)) => change(&mut p.version),
-            crate::plan::Action::Operator(crate::plan::Operator::Upgrade(p)) => p.version.iter_mut().for_each(change),
-            _ => {}
-        }
-    }
-    plan.release = other;
-    plan
 }

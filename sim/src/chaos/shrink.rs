@@ -134,26 +134,14 @@ impl Shrinker<'_> {
 
     /// Scale sets, second clusters and replicas, with everything that is about them.
     fn sets(&mut self) {
-        let all: Vec<SetRef> = self
-            .best
-            .world
-            .clusters
-            .iter()
-            .flat_map(|c| c.scale_sets.iter().map(|s| SetRef { cluster: Some(c.name.clone()), name: s.name.clone() }))
-            .collect();
+        let all: Vec<SetRef> = self.best.world.set_refs().map(|(set, _)| set).collect();
         for set in all.into_iter().rev() {
             self.attempt(|p| without_set(p, &set));
         }
         for name in self.best.world.clusters.iter().skip(1).map(|c| c.name.clone()).collect::<Vec<_>>() {
             self.attempt(|p| {
-                let gone: Vec<SetRef> = p
-                    .world
-                    .clusters
-                    .iter()
-                    .filter(|c| c.name == name)
-                    .flat_map(|c| c.scale_sets.iter())
-                    .map(|s| SetRef { cluster: Some(name.clone()), name: s.name.clone() })
-                    .collect();
+                let sets = p.world.set_refs().map(|(set, _)| set);
+                let gone: Vec<SetRef> = sets.filter(|set| set.cluster.as_ref() == Some(&name)).collect();
                 gone.iter().for_each(|set| without_set(p, set));
                 p.actions.retain(|a| a.cluster.as_ref() != Some(&name));
                 p.world.clusters.retain(|c| c.name != name);
@@ -191,8 +179,7 @@ fn fits(plan: &Plan, job: &QueueJob) -> bool {
     let sets = plan.world.clusters.iter().flat_map(|c| c.scale_sets.iter().map(move |s| (&c.name, s)));
     let mut modes = sets.filter(|(c, s)| job.scale_set.matches(c, &s.name)).map(|(_, s)| s.container_mode);
     modes.all(|mode| {
-        let hooks = matches!(mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume);
-        (job.job.docker_after.is_none() || mode == ContainerMode::Dind) && (!job.job.container || hooks)
+        (job.job.docker_after.is_none() || mode == ContainerMode::Dind) && (!job.job.container || mode.has_hooks())
     })
 }
 

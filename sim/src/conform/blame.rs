@@ -29,9 +29,7 @@ pub fn switches(loaded: &Loaded, recording: &Recording, best: &Best) -> Vec<Touc
         let Some(has) = behaviour.get(switch.name) else { continue };
         for (with, _) in switch.values.iter().filter(|(value, _)| *value != has) {
             let Some(mut plan) = best.schedule.plan(loaded, best.release) else { continue };
-            for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
-                controller.switches.insert(switch.name.into(), (*with).into());
-            }
+            plan.switch(switch.name, with);
             let (simulated, _) = run(plan, &best.schedule, recording);
             let score = score(&pairs(&best.recorded, &simulated), loaded, best.release);
             if (score.unequal, score.distance) < (best.score.unequal, best.score.distance) {

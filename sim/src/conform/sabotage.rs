@@ -75,9 +75,7 @@ enum Turned {
 fn turned(row: &Row, switch: &'static str, with: &'static str) -> Turned {
     let (best, loaded) = (&row.best, &row.loaded);
     let Some(mut plan) = best.schedule.plan(loaded, best.release) else { return Turned::Same };
-    for controller in plan.world.clusters.iter_mut().flat_map(|c| &mut c.controllers) {
-        controller.switches.insert(switch.into(), with.into());
-    }
+    plan.switch(switch, with);
     let (simulated, _) = run(plan, &best.schedule, &row.recording);
     let now = score(&pairs(&best.recorded, &simulated), loaded, best.release);
     if now.unequal > best.score.unequal {

@@ -376,6 +376,14 @@ pub struct SetChange {
 }
 
 impl Operator {
+    /// Visits every release that the action names.
+    pub fn releases_mut(&mut self, mut visit: impl FnMut(&mut ReleaseRef)) {
+        match self {
+            Operator::Install(p) => visit(&mut p.version),
+            Operator::Upgrade(p) => p.version.iter_mut().for_each(visit),
+            _ => {}
+        }
+    }
     /// Visits every scale set that the action names.
     pub fn scale_sets_mut(&mut self, mut visit: impl FnMut(&mut SetRef)) {
         let option = match self {

@@ -110,3 +110,23 @@ fn a_plan_reads_back_as_it_was_written() {
     assert_eq!(again, plan);
     assert_eq!(again.to_yaml(), text);
 }
+
+/// What an operator installs or upgrades to is of the release as well, and so are the definitions.
+#[test]
+fn a_plan_for_another_release_has_nothing_left_of_its_own() {
+    let text = "
+name: every-place
+why: A release can stand in many places.
+release: 0.9.3
+clusters: [{ crds: run, controllers: [{ release: previous }, { name: two, namespace: two }], scale_sets: [{ name: linux, chart: run }] }]
+operators: [{ at: 1m, upgrade: { chart: { scale_set: linux }, version: run } }, { at: 2m, install: { chart: { controller: two } } }]
+run_for: 10m
+expect: { 0.9.3: { holds: all } }
+";
+    let loaded = crate::scenario::load("a.yaml", text).unwrap_or_else(|e| panic!("{}", e.render(false)));
+    let plan = loaded.plan(None, Release::V0_9_3, 0).expect("it has no variants");
+    let other = plan.for_release(Release::Next).to_yaml();
+    assert!(!other.contains("0.9.3"), "{other}");
+    assert_eq!(plan.to_yaml().matches("0.9.3").count(), other.matches("next").count());
+    assert_eq!(other.matches("0.9.2").count(), 1, "what is of another release stays: {other}");
+}

@@ -312,9 +312,24 @@ impl ClusterSpec {
         let minor = self.kubernetes.split('.').nth(1).unwrap_or("");
         minor.trim_end_matches('+').parse().unwrap_or(0)
     }
+    /// Visits every release that it names: of definitions, controllers and charts.
+    pub fn releases_mut(&mut self, mut visit: impl FnMut(&mut ReleaseRef)) {
+        self.crds.iter_mut().for_each(&mut visit);
+        self.controllers.iter_mut().for_each(|c| visit(&mut c.release));
+        self.scale_sets.iter_mut().for_each(|s| visit(&mut s.chart));
+    }
 }
 
 impl WorldSpec {
+    /// Visits every release that it names.
+    pub fn releases_mut(&mut self, mut visit: impl FnMut(&mut ReleaseRef)) {
+        self.clusters.iter_mut().for_each(|c| c.releases_mut(&mut visit));
+    }
+    /// All scale sets, with references that state their clusters.
+    pub fn set_refs(&self) -> impl Iterator<Item = (SetRef, &ScaleSetSpec)> {
+        let of = |c: &ClusterSpec, s: &ScaleSetSpec| SetRef { cluster: Some(c.name.clone()), name: s.name.clone() };
+        self.clusters.iter().flat_map(move |c| c.scale_sets.iter().map(move |s| (of(c, s), s)))
+    }
     /// The scale set meant by a reference, with its cluster; the first one if the cluster is not stated.
     pub fn scale_set(&self, set: &SetRef) -> Option<(&ClusterSpec, &ScaleSetSpec)> {
         self.clusters

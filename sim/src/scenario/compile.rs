@@ -84,12 +84,7 @@ pub fn name_entries(scenario: &mut Scenario) {
 }
 
 fn resolve_world(world: &mut WorldSpec, release: Release) {
-    let exact = |r: &mut ReleaseRef| *r = ReleaseRef::Exact(r.resolve(release));
-    for cluster in &mut world.clusters {
-        cluster.crds.iter_mut().for_each(exact);
-        cluster.controllers.iter_mut().for_each(|c| exact(&mut c.release));
-        cluster.scale_sets.iter_mut().for_each(|s| exact(&mut s.chart));
-    }
+    world.releases_mut(|r| *r = ReleaseRef::Exact(r.resolve(release)));
     let copy = world.clone();
     for session in &mut world.existing.sessions {
         qualify(&mut session.scale_set, &copy);
@@ -114,13 +109,8 @@ fn qualify_option(set: &mut Option<SetRef>, world: &WorldSpec) {
     }
 }
 fn resolve_operator(operator: &Operator, release: Release, world: &WorldSpec) -> Operator {
-    let exact = |r: &mut ReleaseRef| *r = ReleaseRef::Exact(r.resolve(release));
     let mut operator = operator.clone();
-    match &mut operator {
-        Operator::Install(p) => exact(&mut p.version),
-        Operator::Upgrade(p) => p.version.iter_mut().for_each(exact),
-        _ => {}
-    }
+    operator.releases_mut(|r| *r = ReleaseRef::Exact(r.resolve(release)));
     operator.scale_sets_mut(|set| qualify(set, world));
     operator
 }

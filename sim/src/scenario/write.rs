@@ -11,7 +11,7 @@ use super::compile;
 use super::entry::{Entry, Head, Say};
 use super::file::{Arrivals, Expect, Pattern, Scenario, Workload};
 use crate::plan::world::{ClusterSpec, ControllerSpec, CredentialSpec, OrgSpec, ScaleSetSpec};
-use crate::plan::{Action, Delay, Dur, JobCancel, Operator, Plan, PlannedAction, QueueJob, ReleaseRef, SetRef, When};
+use crate::plan::{Action, Delay, Dur, JobCancel, Operator, Plan, PlannedAction, QueueJob, ReleaseRef, SetRef};
 
 /// What a plan does not know of the scenario that it becomes.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -77,14 +77,10 @@ pub fn scenario(plan: &Plan, title: &Title) -> Result<Scenario, &'static str> {
 }
 
 fn head(action: &PlannedAction) -> Head {
-    let (at, when) = match &action.when {
-        When::At(at) => (Some(*at), None),
-        When::Event(trigger) => (None, Some((**trigger).clone())),
-    };
     Head {
         id: Some(Str::from(action.id.replace('.', "-"))),
-        at,
-        when,
+        at: action.when.at(),
+        when: action.when.event().cloned(),
         lasts: action.lasts,
         ends_with: action.ends_with.clone(),
         cluster: action.cluster.clone(),
@@ -98,18 +94,9 @@ fn workload(jobs: &[(&PlannedAction, &QueueJob)]) -> Vec<Workload> {
     let mut rest = jobs;
     while let Some(((first, job), _)) = rest.split_first() {
         let alike = rest.iter().take_while(|(_, other)| other == job).count();
-        let times: Vec<Dur> = rest[..alike]
-            .iter()
-            .map_while(|(a, _)| match a.when {
-                When::At(at) => Some(at),
-                When::Event(_) => None,
-            })
-            .collect();
+        let times: Vec<Dur> = rest[..alike].iter().map_while(|(a, _)| a.when.at()).collect();
         let (taken, count, every, turns) = steps(&times);
-        let when = match &first.when {
-            When::Event(trigger) => Some((**trigger).clone()),
-            When::At(_) => None,
-        };
+        let when = first.when.event().cloned();
         out.push(Workload {
             id: Some(format_smolstr!("w{}", out.len() + 1)),
             at: times.first().copied().filter(|_| when.is_none()),
@@ -189,18 +176,15 @@ fn relative(s: &mut Scenario) {
             r => r,
         }
     };
-    for cluster in &mut s.clusters {
-        cluster.crds.iter_mut().for_each(loosen);
-        cluster.controllers.iter_mut().for_each(|c| loosen(&mut c.release));
-        cluster.scale_sets.iter_mut().for_each(|s| loosen(&mut s.chart));
-    }
+    s.clusters.iter_mut().for_each(|c| c.releases_mut(loosen));
     for entry in &mut s.operators {
-        match &mut entry.what {
-            Operator::Install(p) => loosen(&mut p.version),
-            // A chart is upgraded to the run's release whatever stands before it, but never back.
-            Operator::Upgrade(p) => p.version.iter_mut().filter(|v| **v == run).for_each(loosen),
-            _ => {}
-        }
+        // A chart is upgraded to the run's release whatever stands before it, but never back.
+        let upgrades = matches!(entry.what, Operator::Upgrade(_));
+        entry.what.releases_mut(|r| {
+            if !upgrades || *r == run {
+                loosen(r)
+            }
+        });
     }
     if let [_] = s.clusters.as_slice() {
         let mut only = |set: &mut SetRef| set.cluster = None;

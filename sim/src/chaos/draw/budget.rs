@@ -9,11 +9,9 @@ use arc_api::Str;
 use controller_core::Release;
 
 use crate::plan::fault::NodeMode;
-use crate::plan::operator::ChartRef;
 use crate::plan::world::{ContainerMode, DindLayout};
 use crate::plan::{
-    Action, ApiStatus, Dur, Fault, Glob, ObjectIs, ObjectState, Operator, Plan, PlannedAction, SetRef, Trigger, When,
-    WorldSpec,
+    Action, ApiStatus, Dur, Fault, Glob, ObjectIs, ObjectState, Operator, Plan, PlannedAction, Trigger, When, WorldSpec,
 };
 
 /// Keeps a plan within the budget.
@@ -91,18 +89,18 @@ fn stays_one(action: &mut PlannedAction, world: &WorldSpec) -> bool {
 fn wait_for_the_end(plan: &mut Plan) {
     let mut gone: BTreeMap<Str, (Str, Dur)> = BTreeMap::new();
     let mut order: Vec<usize> = (0..plan.actions.len()).collect();
-    order.sort_by_key(|n| at(&plan.actions[*n]));
+    order.sort_by_key(|n| plan.actions[*n].when.at());
     for n in order {
         let action = &mut plan.actions[n];
-        let Some(at) = at(action) else { continue };
+        let Some(at) = action.when.at() else { continue };
         match &action.what {
             Action::Operator(Operator::Uninstall(u)) => {
-                if let Some(set) = set_of(&u.chart) {
+                if let Some(set) = &u.chart.scale_set {
                     gone.insert(set.name.clone(), (action.id.clone(), at));
                 }
             }
             Action::Operator(Operator::Install(i)) => {
-                let Some(set) = set_of(&i.chart) else { continue };
+                let Some(set) = &i.chart.scale_set else { continue };
                 let Some((id, since)) = gone.get(&set.name) else { continue };
                 let object = ObjectState {
                     kind: Glob("autoscalingrunnersets".into()),
@@ -121,16 +119,5 @@ fn wait_for_the_end(plan: &mut Plan) {
             }
             _ => {}
         }
-    }
-}
-
-fn set_of(chart: &ChartRef) -> Option<&SetRef> {
-    chart.scale_set.as_ref()
-}
-
-fn at(action: &PlannedAction) -> Option<Dur> {
-    match action.when {
-        When::At(at) => Some(at),
-        When::Event(_) => None,
     }
 }

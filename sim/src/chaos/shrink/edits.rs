@@ -27,7 +27,7 @@ impl Shrinker<'_> {
                 break;
             }
         }
-        let mut times: Vec<Dur> = jobs(&mut self.best.clone()).filter_map(|(when, _)| at(when)).collect();
+        let mut times: Vec<Dur> = jobs(&mut self.best.clone()).filter_map(|(when, _)| when.at()).collect();
         times.sort();
         for moved in [Some(Dur::ZERO), times.first().copied()].into_iter().flatten() {
             let all = |p: &mut Plan| {
@@ -202,11 +202,4 @@ fn jobs(plan: &mut Plan) -> impl Iterator<Item = (&mut When, &mut JobSpec)> {
         Action::Job(job) => Some((&mut a.when, &mut job.job)),
         _ => None,
     })
-}
-
-fn at(when: &When) -> Option<Dur> {
-    match when {
-        When::At(at) => Some(*at),
-        When::Event(_) => None,
-    }
 }

@@ -128,6 +128,13 @@ words! {
     }
 }
 
+impl ContainerMode {
+    /// Whether the runner starts workflow pods by container hooks.
+    pub const fn has_hooks(self) -> bool {
+        matches!(self, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume)
+    }
+}
+
 words! {
     /// Who made a secret.
     SecretKind {

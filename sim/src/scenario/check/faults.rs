@@ -186,8 +186,7 @@ impl Check<'_> {
                     || s.values.is_some()
             }),
             Fault::ExecCut(_) => self.some_set(at, set, "container_mode: kubernetes", |s| {
-                matches!(s.container_mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume)
-                    || s.values.is_some()
+                s.container_mode.has_hooks() || s.values.is_some()
             }),
             Fault::PodReject(f) if f.target == PodTarget::Workflow => self.workflow_pods(&here("target"), set),
             Fault::PodDelay(f) if f.target == PodTarget::Workflow => self.workflow_pods(&here("target"), set),
@@ -254,10 +253,7 @@ impl Check<'_> {
         self.at(at, said, "would never fire", "use another mode, or leave the fault out");
     }
     fn workflow_pods(&mut self, at: &[Seg], set: Option<&SetRef>) {
-        self.some_set(at, set, "container_mode: kubernetes", |s| {
-            matches!(s.container_mode, ContainerMode::Kubernetes | ContainerMode::KubernetesNovolume)
-                || s.values.is_some()
-        });
+        self.some_set(at, set, "container_mode: kubernetes", |s| s.container_mode.has_hooks() || s.values.is_some());
     }
     /// A fault that needs a scale set of some kind can never fire without one.
     fn some_set(
