@@ -234,10 +234,24 @@ impl ErPass {
             }
             return self.record_failure(o, pod);
         }
+        self.call(Step::AfterFailedPodRead, KubeRequest::Get { kind: Kind::Pod, key: self.key.clone() })
+    }
+
+    /// The pod cache may still show a pod that is gone: its successor has a registration of its own, and the failure is over.
+    pub(super) fn after_failed_pod_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_object() {
+            Ok(object) => object.map(|o| o.meta().uid),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => return fail(o, "Failed to fetch the runner pod", &e),
+        };
+        let Some(pod) = self.outcome.pod.clone() else { return settled() };
+        if live.is_some_and(|uid| uid != pod.metadata.uid) {
+            return self.rest();
+        }
         if self.runner().status.failures.as_ref().is_some_and(|f| f.contains_key(&pod.metadata.uid)) {
             return self.remove_used(o);
         }
-        self.record_failure(o, pod)
+        self.record_failure(o, &pod)
     }
 
     fn record_failure(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
