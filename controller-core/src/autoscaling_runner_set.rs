@@ -71,6 +71,7 @@ steps! {
     AfterListenerCleaned = "after-listener-cleaned",
     AfterRunnerSetCleaned = "after-runner-set-cleaned",
     AfterScaleSetDeleted = "after-scale-set-deleted",
+    AfterGoneScaleSetRead = "after-gone-scale-set-read",
     AfterScaleSetIdRemoved = "after-scale-set-id-removed",
     AfterProtectedSecretRead = "after-protected-secret-read",
     AfterProtectionRemoved = "after-protection-removed",
@@ -390,6 +391,7 @@ impl ArsPass {
                 Err(e) => self.fail_cleaning(o, e.text()),
             },
             Step::AfterScaleSetDeleted => self.after_scale_set_deleted(o),
+            Step::AfterGoneScaleSetRead => self.after_gone_scale_set_read(o),
             Step::AfterScaleSetIdRemoved => match self.take_patched(o) {
                 Ok(()) => self.cleaned(o),
                 // The next attempt deletes what is already gone: 404 for ever up to 0.14.2 (Q-SCALESET-404-STUCK).

@@ -5,9 +5,11 @@
 
 use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunnerSet};
 use arc_api::kube::{KubeOk, KubeRequest, Patch};
+use arc_api::service::{Op, ServiceOk};
 use arc_api::{Duration, Kind, Resource, ScaleSetId, Str};
 use std::sync::Arc;
 
+use super::scale_set::is_missing;
 use super::{ArsPass, Cleaning, Purpose, Step};
 use crate::behaviour::*;
 use crate::names;
@@ -104,13 +106,32 @@ impl ArsPass {
     }
 
     pub(super) fn after_scale_set_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
-        if let Err(e) = o.take_reply().into_service() {
-            let gone = e.service().is_some_and(|e| e.status == 404);
-            if !(gone && o.settings.behaviour.ars_scale_set_gone == ScaleSetGone::Fine) {
+        match o.take_reply().into_service() {
+            Ok(_) => self.forget_scale_set(),
+            // Anything on the way can say 404: once more, from another side, before the only one who knows of the set goes.
+            Err(e) if is_missing(&e) && o.settings.behaviour.ars_scale_set_gone == ScaleSetGone::Fine => {
+                let id = self.scale_set_id().unwrap_or_default();
+                self.service(Step::AfterGoneScaleSetRead, Op::GetScaleSetById(id))
+            }
+            Err(e) => {
                 o.error("Failed to delete runner scale set", e.text());
-                return self.fail_cleaning(o, e.text());
+                self.fail_cleaning(o, e.text())
             }
         }
+    }
+
+    pub(super) fn after_gone_scale_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let why = match o.take_reply().into_service() {
+            Ok(ServiceOk::ScaleSet(None)) => return self.forget_scale_set(),
+            Err(e) if is_missing(&e) => return self.forget_scale_set(),
+            Ok(_) => "the service says both that the scale set exists and that it does not".into(),
+            Err(e) => e.text(),
+        };
+        o.error("Failed to delete runner scale set", why.clone());
+        self.fail_cleaning(o, why)
+    }
+
+    fn forget_scale_set(&mut self) -> Decision {
         let annotations = vec![(names::SCALE_SET_ID.into(), None)];
         self.patch(Step::AfterScaleSetIdRemoved, Patch { annotations, ..Patch::default() })
     }

@@ -101,7 +101,7 @@ impl ArsPass {
         }
     }
 
-    fn service(&mut self, step: Step, op: Op) -> Decision {
+    pub(super) fn service(&mut self, step: Step, op: Op) -> Decision {
         let Some(client) = self.client.clone() else { panic!("a service call before its client was made") };
         self.step = step;
         Decision::Call(Call::Service(ServiceCall { client, op }))
@@ -289,6 +289,7 @@ impl ArsPass {
     }
 }
 
-fn is_missing(e: &CallError) -> bool {
+/// 404: the service does not know the scale set, or somebody on the way says so.
+pub(super) fn is_missing(e: &CallError) -> bool {
     e.service().is_some_and(|e| e.status == 404)
 }
