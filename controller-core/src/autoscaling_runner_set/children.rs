@@ -97,6 +97,13 @@ impl ArsPass {
             return self.create_runner_set(o);
         }
         let behaviour = &o.settings.behaviour;
+        if let Some(listener) =
+            self.listener.as_ref().filter(|_| behaviour.ars_listener_binding == ListenerBinding::Checked)
+        {
+            // It fits, as its own spec did not change (an account was replaced), and would undo the drain at every answer.
+            let key = listener.metadata.key();
+            return self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, key);
+        }
         let replicas = (latest.spec.replicas != 0).then_some(0);
         let patch_id = (behaviour.ars_drain == Drain::ResetsId && latest.spec.patch_id != 0).then_some(0);
         let body = match (replicas, patch_id) {
