@@ -306,11 +306,13 @@ impl Cluster {
         self.observe(now);
     }
     /// The kubelet evicts a pod for a resource it ran short of, e.g. `memory` (§5.8): killed at once, Failed, `Evicted`.
-    /// `before_status` leaves no container statuses behind.
+    /// `before_status` leaves no container statuses behind. A pod that has ended stays as it is.
     pub fn evict_for_pressure(&mut self, pod: Uid, resource: &str, before_status: bool, now: Time) {
         let message = arc_api::format_smolstr!("The node was low on resource: {resource}. ");
         self.input(pod, now, |w, cx| {
-            w.hide_statuses(before_status);
+            if before_status && w.is_evictable() {
+                w.hide_statuses(true);
+            }
             w.evicted(Str::new_static("Evicted"), message, Duration::ZERO, cx);
         });
     }

@@ -335,6 +335,11 @@ impl PodWorker {
         }
     }
 
+    /// Whether the kubelet would evict it: it runs, and nobody has deleted it.
+    pub fn is_evictable(&self) -> bool {
+        self.is_active() && !matches!(self.stage, Stage::Stopping(Cause::Deleted | Cause::Removed))
+    }
+
     /// The object in the API was deleted gracefully, or its grace became shorter.
     pub fn deleted(&mut self, pod: Arc<Pod>, cx: &mut Context<'_>) {
         self.pod = pod;
@@ -347,7 +352,7 @@ impl PodWorker {
     }
     /// The kubelet ends the pod by itself, e.g. under memory pressure: Failed with this reason (§5.8).
     pub fn evicted(&mut self, reason: Str, message: Str, grace: Duration, cx: &mut Context<'_>) {
-        if self.is_active() && !matches!(self.stage, Stage::Stopping(Cause::Deleted | Cause::Removed)) {
+        if self.is_evictable() {
             self.verdict = Some((reason, message));
             self.begin_stop(Cause::Evicted, grace, cx);
         }
