@@ -214,8 +214,13 @@ impl Hook {
                         let wait = Duration::from_secs(1 << (tries + 1).min(5)).min(Duration::from_secs(20));
                         self.stage = Stage::Wait { since, tries: tries + 1, at: Some(now.after(wait)) };
                     }
-                    // Every error of the wait, its own time-out included, is reported as the last phase seen (Q-HOOK-PHASE-MASK).
-                    _ => p.failed = self.fail("hook-pod-unhealthy"),
+                    // Every error of the wait, its own time-out included, is reported as the last phase seen (Q-HOOK-PHASE-MASK);
+                    // what was only not reached is still told apart here.
+                    _ => {
+                        let why =
+                            reply.as_ref().err().map_or("hook-pod-unhealthy", |e| refused(e, "hook-pod-unhealthy"));
+                        p.failed = self.fail(why);
+                    }
                 }
             }
             Stage::Clean { left } => match reply {
