@@ -85,6 +85,8 @@ pub struct Runner {
 pub const EXEC_BEGINS: &str = "ExecBegins";
 /// Lease renewal (actions-service.md §6.5).
 const RENEW: Duration = Duration::from_secs(60);
+/// After a renewal that failed: 5 to 15 s there (§6.5 item 4), the longest here.
+const RENEW_AGAIN: Duration = Duration::from_secs(15);
 /// After a failed poll (§6.3).
 const POLL_AGAIN: Duration = Duration::from_secs(22);
 /// A job that begins this soon after the daemon's end met it by chance: nobody could have kept the runner from taking it, and
@@ -106,6 +108,10 @@ impl Runner {
     /// The JIT configuration it was given.
     pub fn jit(&self) -> Token {
         self.env.jit
+    }
+    /// Where it looks for a docker daemon, if its pod says so.
+    pub fn docker_socket(&self) -> Option<&Str> {
+        self.env.docker_socket.as_ref()
     }
     /// The job it works on.
     pub fn job(&self) -> Option<&Arc<JobOrder>> {
@@ -261,7 +267,14 @@ impl Runner {
         let State::Working(work) = &mut self.state else { return };
         if slot == Slot::Renew {
             work.renewing = false;
+            work.renew_at = match reply {
+                Ok(_) => work.renew_at.max(now),
+                Err(_) => work.renew_at.min(now.after(RENEW_AGAIN)),
+            };
+            let at = work.renew_at;
+            self.wake(at);
         }
+        let State::Working(work) = &mut self.state else { return };
         match reply {
             Ok(ServiceOk::CancelJob(_)) => self.end_work(JobResult::Canceled, "cancelled", 0, now),
             // The lease is lost: the renewal task ends before the worker and the job is abandoned.
@@ -417,7 +430,8 @@ impl Runner {
         }
         let State::Working(work) = &self.state else { return };
         let next = [
-            Some(work.renew_at),
+            // Renewals do not overlap: the reply, or its absence, sets the time of the next.
+            (!work.renewing).then_some(work.renew_at),
             work.poll_at,
             work.docker_at,
             work.end_at,

@@ -190,6 +190,8 @@ pub(crate) struct Watcher {
 pub(crate) struct Dind {
     pub(crate) ready_at: Time,
     pub(crate) ready: bool,
+    /// Path of its socket, if its arguments name one.
+    pub(crate) socket: Option<Str>,
     /// From SIGTERM to its end.
     pub(crate) stop: arc_api::Duration,
     /// When it ends, once it was told to.

@@ -281,7 +281,10 @@ impl World {
             ("dind", _) => {
                 let wait = self.docker_delay(site, pod);
                 let stop = self.spec_of(site).kubelet.dind_exit.0;
-                let daemon = Dind { ready_at: self.now.after(wait), ready: wait.is_zero(), stop, ends_at: None };
+                let host = spec.args.iter().find_map(|a| a.strip_prefix("--host="));
+                let socket = host.map(|h| Str::from(h.trim_start_matches("unix://")));
+                let ready_at = self.now.after(wait);
+                let daemon = Dind { ready_at, ready: wait.is_zero(), socket, stop, ends_at: None };
                 Ok((Machine::Dind(daemon), Role::Dind))
             }
             ("job", ContainerKind::Main) => Ok((never, Role::Workflow)),
@@ -365,25 +368,18 @@ impl World {
         Ok(super::listener::ListenerProcess::new(config, behaviour, owner, place, jitter, starts_at, own))
     }
 
-    /// Whether the daemon that a process's container talks to answers at the place it looks.
+    /// Whether the daemon that a process's container talks to answers at the place it looks. The processes are asked, not the
+    /// API: they outlive an object that is deleted by force.
     pub(crate) fn docker_ready_for(&self, process: &Process) -> bool {
-        let Machine::Runner(_) = process.machine else { return true };
+        let Machine::Runner(runner) = &process.machine else { return true };
         let Some(pod) = process.pod else { return false };
         let Some(id) = self.containers.get(&(process.site, pod, Str::new_static("dind"))) else { return false };
-        let ready = self.proc(*id).is_some_and(|p| matches!(&p.machine, Machine::Dind(d) if d.ready));
-        ready && self.socket_matches(process.site, pod)
-    }
-
-    /// The runner's DOCKER_HOST and the daemon's `--host` name the same path.
-    fn socket_matches(&self, site: SiteId, pod: Uid) -> bool {
-        let Some(pod) = self.site(site).cluster.api().by_uid(pod).and_then(|o| o.get::<Pod>()) else { return false };
-        let runner = pod.spec.container("runner").and_then(|c| c.env_value("DOCKER_HOST"));
-        let dind = pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|c| c.name == "dind");
-        let host = dind.and_then(|d| d.args.iter().find_map(|a| a.strip_prefix("--host=")));
-        match (runner, host) {
-            (Some(runner), Some(host)) => runner == host,
-            _ => true,
-        }
+        let Some(Machine::Dind(daemon)) = self.proc(*id).map(|p| &p.machine) else { return false };
+        let meets = match (runner.docker_socket(), &daemon.socket) {
+            (Some(looks), Some(listens)) => looks == listens,
+            (None, _) | (_, None) => true,
+        };
+        daemon.ready && meets
     }
 
     /// The daemon of a pod, which had answered, is gone: its runner loses it.
