@@ -24,10 +24,10 @@ const OFTEN: Duration = Duration::from_secs(600);
 
 impl Invariants {
     /// A message reached a listener.
-    pub(crate) fn told(&mut self, events: &[JobEvent]) {
+    pub(crate) fn told(&mut self, events: &[JobEvent], now: Time) {
         for event in events {
             if let Some(job) = self.ledger.jobs.get_mut(&event.job.id) {
-                job.told = true;
+                job.told.get_or_insert(now);
             }
         }
     }
@@ -38,6 +38,8 @@ impl Invariants {
         let ledger = &mut self.ledger;
         let Some(runner) = ledger.by_name.get(name).and_then(|place| ledger.runners.get_mut(place)) else { return };
         let home = runner.runner_set.as_ref().and_then(|home| ledger.runner_sets.get(home));
+        // What was asked before a message came, the message can not have changed.
+        let asked_at = home.map_or(Time::ZERO, |s| s.asked_at);
         let goes = |s: &RunnerSetState| s.object.metadata.is_deleting();
         let surplus = home.is_some_and(|s| goes(s) || s.pending + s.running > s.object.spec.replicas);
         if !surplus && runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting()) {
@@ -57,7 +59,9 @@ impl Invariants {
         let Some(key) = runner.live_in.clone() else { return };
         // Counters tell of assigned jobs as well, at every answer; of offers only a message does.
         let counted = |j: &JobState| j.assigned && now.since(j.queued) >= AT_ONCE;
-        let waits = |j: &JobState| (j.told || counted(j)) && j.started.is_none() && j.ended.is_none();
+        let waits = |j: &JobState| {
+            (j.told.is_some_and(|at| at <= asked_at) || counted(j)) && j.started.is_none() && j.ended.is_none()
+        };
         let known = ledger.jobs.values().filter(|j| j.set.as_ref() == Some(&key) && waits(j)).count() as i32;
         let set = ledger.set(&key);
         // A set that an eventual update drains has no listener.
@@ -110,12 +114,24 @@ impl Invariants {
             }
             return;
         }
+        let by_controller = std::mem::take(&mut runner.pod_removed);
         let Some(failed) = runner.failed_at.take() else { return };
+        // Who drains a node deletes pods that failed as well: the next one stands for the drained one.
+        if !by_controller {
+            return;
+        }
         self.looked("back-off-kept");
         if now.since(failed) < SOON {
             let about = format_smolstr!("EphemeralRunner {}", place.1);
             let said = format_smolstr!("got another pod {} ms after its pod had failed", now.since(failed).as_millis());
             self.report("back-off-kept", "runner", now, 0, &about, said);
+        }
+    }
+
+    /// A controller deletes the pod of a runner.
+    pub(crate) fn pod_removed(&mut self, place: SiteKey) {
+        if let Some(runner) = self.ledger.runners.get_mut(&place) {
+            runner.pod_removed = true;
         }
     }
 

@@ -116,6 +116,8 @@ pub struct RunnerSetState {
     pub failed: i32,
     /// Counted runners with a pod that exists and has not ended.
     pub usable: i32,
+    /// When its spec was written last.
+    pub asked_at: Time,
     /// The jobs of its runners.
     pub work: Work,
 }
@@ -164,6 +166,8 @@ pub struct RunnerState {
     pub told: bool,
     /// When its pod failed, if no other one was made since.
     pub failed_at: Option<Time>,
+    /// Whether a controller deleted a pod of its, if no other one was made since.
+    pub pod_removed: bool,
 }
 
 /// Class of a runner in its set's counters.
@@ -212,8 +216,8 @@ pub struct JobState {
     pub set: Option<SetKey>,
     /// Whether it was assigned before, and has not run since.
     pub assigned: bool,
-    /// Whether a message about it has reached a listener.
-    pub told: bool,
+    /// When a message about it first reached a listener.
+    pub told: Option<Time>,
     /// The runner that took it, and that runner's runner set.
     pub taken_by: Option<(SiteKey, Option<SiteKey>)>,
 }
@@ -242,6 +246,8 @@ pub struct Ledger {
     pub runners: BTreeMap<SiteKey, RunnerState>,
     /// Place of a runner by its name; names are generated and unique.
     pub by_name: BTreeMap<Str, SiteKey>,
+    /// Whether the service takes busy runners for idle at present (a fault).
+    pub mistakes_busy: bool,
     /// Registrations.
     pub registrations: BTreeMap<RunnerId, Registration>,
     /// Registrations made of a request that its caller had given up, for a runner that no longer wanted one.
@@ -323,6 +329,11 @@ impl SetState {
 }
 
 impl Ledger {
+    /// Whether a listener has told of a job of the runner of this name.
+    pub fn is_known_busy(&self, name: &Str) -> bool {
+        let runner = self.by_name.get(name).and_then(|place| self.runners.get(place)?.object.as_ref());
+        runner.is_some_and(|r| r.status.has_job_id())
+    }
     /// A manager has this long to come round.
     pub fn manager_recovers(&mut self, now: Time, seconds: u64) {
         self.manager_recovers = self.manager_recovers.max(now.after(Duration::from_secs(seconds)));

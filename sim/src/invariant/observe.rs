@@ -194,8 +194,12 @@ impl Invariants {
                 running: 0,
                 failed: 0,
                 usable: 0,
+                asked_at: now,
                 work: Default::default(),
             });
+            if state.object.metadata.generation != ers.metadata.generation {
+                state.asked_at = now;
+            }
             state.object = ers.clone();
         }
         if gone {

@@ -82,7 +82,8 @@ impl Invariants {
             ServiceEvent::RunnerRemoved { runner, name, why, .. } => {
                 self.looked("busy-runner-kept");
                 let busy = self.ledger.registrations.get(runner).is_some_and(|r| r.state == Online::Busy);
-                if busy && *why == RunnerEnd::Removed && works(*runner) {
+                let could_know = !self.ledger.mistakes_busy || self.ledger.is_known_busy(name);
+                if busy && *why == RunnerEnd::Removed && could_know && works(*runner) {
                     self.report(
                         "busy-runner-kept",
                         "runner",

@@ -134,7 +134,7 @@ impl World {
                 let good = matches!(reply, Reply::Service(Ok(ServiceOk::Message(_) | ServiceOk::Nothing)));
                 let set = (process.site, process.set_key.clone());
                 if let (Reply::Service(Ok(ServiceOk::Message(message))), Role::Listener) = (reply, process.role) {
-                    self.invariants.told(&message.events);
+                    self.invariants.told(&message.events, self.now);
                 }
                 if good && process.role == Role::Listener {
                     self.metrics.poll_opens(&set, self.now);
@@ -246,14 +246,19 @@ impl World {
                     }
                 }
                 Kind::Pod => {
+                    self.invariants.pod_removed((site, key.clone()));
                     self.invariants.looked("busy-runner-kept");
-                    let busy = self.containers.iter().find(|((s, ..), id)| {
-                        *s == site
-                            && self.proc(**id).is_some_and(|p| {
-                                p.pod_name == key.name && matches!(&p.machine, Machine::Runner(r) if r.job().is_some())
-                            })
+                    let ledger = &self.invariants.ledger;
+                    let works = |r: &crate::process::runner::Runner| {
+                        let known = ledger.registrations.contains_key(&r.registration());
+                        r.job().is_some() && (known || ledger.is_known_busy(&key.name))
+                    };
+                    let busy = self.containers.iter().any(|((s, ..), id)| {
+                        let here = |p: &&Process| *s == site && p.pod_name == key.name;
+                        let process = self.proc(*id).filter(here);
+                        process.is_some_and(|p| matches!(&p.machine, Machine::Runner(r) if works(r)))
                     });
-                    if busy.is_some() {
+                    if busy {
                         let about = format_smolstr!("Pod {key}");
                         let (now, cause) = (self.now, self.cause);
                         self.violation(

@@ -236,6 +236,7 @@ impl World {
         }
         let any = views != StaleViews::default();
         if any {
+            self.invariants.ledger.mistakes_busy = !views.busy.is_zero();
             self.github.set_stale_views(views);
         }
         any
