@@ -14,6 +14,7 @@ mod mutants;
 mod progress;
 mod run;
 mod timeline;
+mod work;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -310,7 +311,7 @@ pub fn main_in(
         Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),
         Command::Check { paths } => check(&paths, &mut io),
         Command::List { what } => list::list(&what, &mut io),
-        Command::Chaos(args) => chaos::chaos(&args, engine, &mut io),
+        Command::Chaos(args) => chaos::chaos(&args, &mut io),
         Command::Shrink { file, arc, seed, class, budget, out } => {
             let what =
                 chaos::ShrinkArgs { file: &file, arc, seed, class: class.as_deref(), budget, out: out.as_deref() };

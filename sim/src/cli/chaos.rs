@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use controller_core::Release;
 
-use super::{Engine, Io, ci, files, timeline};
+use super::work::{quietly, unheard, workers};
+use super::{Io, ci, files, timeline};
 use crate::chaos::campaign::Campaign;
 use crate::chaos::finding::{self, Finding};
 use crate::chaos::manifest::{Indexed, indexed_job};
 use crate::chaos::profile::{BUILT_IN, Profile};
 use crate::chaos::results::{FORMAT, Header, Results, ResultsError, Shard, Sums, read_header, read_seeds};
 use crate::chaos::seed::Class;
-use crate::chaos::{draw, examine, report};
+use crate::chaos::{Seen, draw, examine, report};
 use crate::exit::Exit;
 use crate::plan::Dur;
 
@@ -149,7 +150,7 @@ pub(super) fn shrink(args: &ShrinkArgs<'_>, io: &mut Io<'_>) -> Exit {
     match args.out {
         None => io.print(&text),
         Some(path) => {
-            if let Err(error) = std::fs::write(path, text) {
+            if let Err(error) = files::write(path, &text) {
                 io.say(&format!("error: {}: {error}\n", path.display()));
                 return Exit::Rejected;
             }
@@ -158,7 +159,7 @@ pub(super) fn shrink(args: &ShrinkArgs<'_>, io: &mut Io<'_>) -> Exit {
     Exit::Fine
 }
 
-pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
+pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
     let profile = match profile(&args.profile, io) {
         Ok(profile) => profile,
         Err(exit) => return exit,
@@ -180,22 +181,18 @@ pub(super) fn chaos(args: &ChaosArgs, _: Engine<'_>, io: &mut Io<'_>) -> Exit {
         sums.add(*seed, one);
         done.insert(*seed);
     }
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let campaign =
-        Campaign { release: args.arc, profile: &profile, shard, seeds, jobs: args.jobs.unwrap_or(processors) };
+    let campaign = Campaign { release: args.arc, profile: &profile, shard, seeds, jobs: workers(args.jobs) };
     let meter = super::progress::Watch::new(io.progress, campaign.len(), sums.seeds, args.duration);
     let mut broken = None;
-    let quiet = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    campaign.run(&done, &mut |seed, one| {
+    let mut sink = |seed: u64, one: Seen| {
         sums.add(seed, &one);
         if let Err(error) = results.add(seed, &one) {
             broken = Some(error);
         }
         meter.tell(&sums);
         broken.is_none() && !meter.is_over()
-    });
-    std::panic::set_hook(quiet);
+    };
+    quietly(unheard, || campaign.run(&done, &mut sink));
     meter.end();
     if let Some(error) = broken {
         return refused(&error, io);
@@ -221,10 +218,8 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
         let seeds: Vec<(Class, Vec<u64>)> =
             sums.classes.iter().map(|(c, s)| (c.clone(), s.fastest.iter().map(|(_, seed)| *seed).collect())).collect();
         io.say(&format!("shrinking what was found: {} classes\n", seeds.len()));
-        let quiet = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        findings = finding::distinct(&seeds, &|seed| draw(seed, profile, release), profile.shrink, 4, |_| {});
-        std::panic::set_hook(quiet);
+        let draw = |seed| draw(seed, profile, release);
+        findings = quietly(unheard, || finding::distinct(&seeds, &draw, profile.shrink, 4, |_| {}));
     }
     for finding in &findings {
         let file = out.join("findings").join(format!("{}.yaml", finding.name()));

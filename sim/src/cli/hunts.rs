@@ -1,11 +1,11 @@
-//! `arc-sim hunts`: how long chaos takes to find the bugs of ARC's releases that are known. Measures in real time; decides nothing.
+//! `arc-sim hunts`: how long chaos takes to find the bugs of ARC's releases that are known. Measures processor time; decides nothing.
 
-use super::Io;
+use super::work::Clock;
+use super::{Io, files};
 use crate::chaos::Profile;
 use crate::chaos::hunts::{Caught, HUNTS, Hunt};
 use crate::exit::Exit;
 
-#[expect(clippy::disallowed_types, reason = "how long a search takes is told in real time")]
 pub(super) fn hunts(only: &[String], profile: &Profile, budget: u64, out: &std::path::Path, io: &mut Io<'_>) -> Exit {
     if let Some(unknown) = only.iter().find(|id| HUNTS.iter().all(|h| h.id != id.as_str())) {
         let hint = crate::scenario::diagnostic::suggestion(unknown, "hunts", HUNTS.iter().map(|h| h.id));
@@ -18,9 +18,9 @@ pub(super) fn hunts(only: &[String], profile: &Profile, budget: u64, out: &std::
     );
     io.print("|---|---|---|---:|---:|---:|---:|\n");
     for hunt in HUNTS.iter().filter(|h| only.is_empty() || only.iter().any(|id| id == h.id)) {
-        let began = std::time::Instant::now();
+        let clock = Clock::start();
         let caught = hunt.hunt(profile, budget);
-        let took = began.elapsed().as_secs_f64();
+        let took = clock.elapsed().as_secs_f64();
         if caught.is_none() {
             exit = Exit::Failed;
         }
@@ -31,7 +31,7 @@ pub(super) fn hunts(only: &[String], profile: &Profile, budget: u64, out: &std::
         {
             let file = out.join(format!("{}.yaml", hunt.id));
             let text = text.replace(&format!("name: {}\n", caught.finding.name()), &format!("name: {}\n", hunt.id));
-            if let Err(error) = std::fs::create_dir_all(out).and_then(|()| std::fs::write(&file, text)) {
+            if let Err(error) = files::write(&file, &text) {
                 io.say(&format!("warning: {}: {error}\n", file.display()));
             }
         }

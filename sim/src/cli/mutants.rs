@@ -8,6 +8,7 @@ use controller_core::Release;
 use serde_json::json;
 
 use super::Io;
+use super::work::{Clock, quietly, unheard, workers};
 use crate::chaos::draw;
 use crate::exit::Exit;
 use crate::mutants::{self, Hunted, Mutant};
@@ -55,44 +56,44 @@ pub(super) fn mutants(args: &MutantsArgs, io: &mut Io<'_>) -> Exit {
     };
     let meter = super::progress::Meter::new(io.progress, all.len());
     let turn = AtomicUsize::new(0);
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let (tell, told) = mpsc::channel();
     let mut done: Vec<(usize, Hunted, Duration)> = Vec::new();
-    let loud = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            let (tell, turn, all, world, profile) = (tell.clone(), &turn, &all, &world, &profile);
-            scope.spawn(move || {
-                loop {
-                    let at = turn.fetch_add(1, Ordering::Relaxed);
-                    let Some(mutant) = all.get(at) else { return };
-                    let (mut others, clock) = (Duration::ZERO, Clock::start());
-                    let next = |seed: u64, _: &Plan| {
-                        // What `next` does is found out once for all mutants, and is no time of this one.
-                        let own = Clock::start();
-                        let known = world(seed).1;
-                        others += own.elapsed();
-                        known
-                    };
-                    let hunted = mutants::hunt(mutant, 0..args.budget, |seed| draw(seed, profile, Release::Next), next);
-                    let took = clock.elapsed().saturating_sub(others);
-                    if tell.send((at, hunted, took)).is_err() {
-                        return;
+    let work = || {
+        std::thread::scope(|scope| {
+            for _ in 0..workers(args.jobs) {
+                let (tell, turn, all, world, profile) = (tell.clone(), &turn, &all, &world, &profile);
+                scope.spawn(move || {
+                    loop {
+                        let at = turn.fetch_add(1, Ordering::Relaxed);
+                        let Some(mutant) = all.get(at) else { return };
+                        let (mut others, clock) = (Duration::ZERO, Clock::start());
+                        let next = |seed: u64, _: &Plan| {
+                            // What `next` does is found out once for all mutants, and is no time of this one.
+                            let own = Clock::start();
+                            let known = world(seed).1;
+                            others += own.elapsed();
+                            known
+                        };
+                        let hunted =
+                            mutants::hunt(mutant, 0..args.budget, |seed| draw(seed, profile, Release::Next), next);
+                        let took = clock.elapsed().saturating_sub(others);
+                        if tell.send((at, hunted, took)).is_err() {
+                            return;
+                        }
                     }
-                }
-            });
-        }
-        drop(tell);
-        for (at, hunted, took) in told {
-            if args.json {
-                io.print(&line(&all[at], &hunted, took));
+                });
             }
-            done.push((at, hunted, took));
-            meter.done(0);
-        }
-    });
-    std::panic::set_hook(loud);
+            drop(tell);
+            for (at, hunted, took) in told {
+                if args.json {
+                    io.print(&line(&all[at], &hunted, took));
+                }
+                done.push((at, hunted, took));
+                meter.done(0);
+            }
+        })
+    };
+    quietly(unheard, work);
     meter.end();
     done.sort_by_key(|(at, ..)| *at);
     let rows: Vec<_> = done.iter().map(|(at, hunted, took)| (&all[*at], hunted, *took)).collect();
@@ -111,30 +112,4 @@ fn line(mutant: &Mutant, hunted: &Hunted, took: Duration) -> String {
         "cpu_ms": took.as_millis() as u64, "killed": hunted.killed, "unseen": mutant.unseen,
     });
     format!("{line}\n")
-}
-
-/// Time that this thread has worked, where the system tells; otherwise time that has passed.
-#[expect(clippy::disallowed_types, reason = "how long a hunt takes is told to people; no world sees it")]
-struct Clock {
-    worked: Option<Duration>,
-    began: std::time::Instant,
-}
-
-impl Clock {
-    #[expect(clippy::disallowed_types, reason = "how long a hunt takes is told to people; no world sees it")]
-    fn start() -> Clock {
-        Clock { worked: worked(), began: std::time::Instant::now() }
-    }
-    fn elapsed(&self) -> Duration {
-        match (self.worked, worked()) {
-            (Some(then), Some(now)) => now.saturating_sub(then),
-            _ => self.began.elapsed(),
-        }
-    }
-}
-
-/// Linux: nanoseconds on a processor.
-fn worked() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }

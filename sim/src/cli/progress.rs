@@ -1,4 +1,4 @@
-//! Progress of long work, on standard error. The only place that reads the real clock; nothing simulated sees it.
+//! Progress of long work, on standard error, and when its time is over. Reads the real clock; nothing simulated sees it.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -6,6 +6,18 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Progress;
+
+/// A bar, if one is wanted, else one that shows nothing; and whether a line is wanted now and then in its place.
+fn bar(how: Progress, length: Option<u64>, template: &str) -> (ProgressBar, bool) {
+    let terminal = std::io::stderr().is_terminal();
+    let shown = how == Progress::Bar || (how == Progress::Auto && terminal);
+    let target = if shown { ProgressDrawTarget::stderr_with_hz(2) } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(length, target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    (bar, how == Progress::Plain || (how == Progress::Auto && !terminal))
+}
 
 /// How far work is.
 pub(super) struct Meter {
@@ -23,21 +35,9 @@ impl Meter {
     /// Begins.
     #[expect(clippy::disallowed_types, reason = "progress is told in real time, to people")]
     pub(super) fn new(how: Progress, total: usize) -> Meter {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = match how {
-            Progress::Bar => true,
-            Progress::Auto => terminal,
-            Progress::Plain | Progress::None => false,
-        };
-        let plain = how == Progress::Plain || (how == Progress::Auto && !terminal);
-        let target = if bar { ProgressDrawTarget::stderr_with_hz(2) } else { ProgressDrawTarget::hidden() };
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {per_sec}, {msg}");
-        let progress = ProgressBar::with_draw_target(Some(total as u64), target);
-        if let Ok(style) = style {
-            progress.set_style(style);
-        }
+        let (bar, plain) = bar(how, Some(total as u64), "{wide_bar} {pos}/{len} runs, {per_sec}, {msg}");
         let plain = plain.then(|| Plain { last: std::sync::Mutex::new(std::time::Instant::now()), total });
-        Meter { bar: progress, plain }
+        Meter { bar, plain }
     }
     /// One more run is done.
     #[expect(clippy::disallowed_types, reason = "progress is told in real time, to people")]
@@ -77,19 +77,12 @@ impl Watch {
     /// Begins: so many seeds in all, if that is known, of which so many were done before; or so much time.
     #[expect(clippy::disallowed_types, reason = "campaigns by time end in real time; no world sees it")]
     pub(super) fn new(how: Progress, seeds: Option<u64>, before: u64, time: Option<crate::plan::Dur>) -> Watch {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = how == Progress::Bar || (how == Progress::Auto && terminal);
-        let target = if bar { ProgressDrawTarget::stderr_with_hz(2) } else { ProgressDrawTarget::hidden() };
         let template =
             if seeds.is_some() { "{wide_bar} {pos}/{len} seeds, {msg}" } else { "{spinner} {pos} seeds, {msg}" };
-        let progress = ProgressBar::with_draw_target(seeds, target);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            progress.set_style(style);
-        }
+        let (bar, plain) = bar(how, seeds, template);
         let now = std::time::Instant::now();
         let clock = Clock { began: now, told: std::cell::Cell::new(now) };
-        let plain = how == Progress::Plain || (how == Progress::Auto && !terminal);
-        Watch { bar: progress, plain, clock, before, time: time.map(|t| t.0) }
+        Watch { bar, plain, clock, before, time: time.map(|t| t.0) }
     }
     /// Whether the time is over.
     pub(super) fn is_over(&self) -> bool {

@@ -10,6 +10,7 @@ use arc_api::Str;
 use controller_core::Release;
 
 use super::progress::Meter;
+use super::work::{quietly, workers};
 use super::{Engine, Io, RunArgs, ci, files};
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -152,32 +153,34 @@ fn tasks<'t>(loaded: &'t Loaded, args: &RunArgs) -> Vec<Task<'t>> {
 /// Makes all runs, several at a time; what comes of them is in the order of the tasks.
 fn make(tasks: &[Task<'_>], engine: Engine<'_>, options: RunOptions, args: &RunArgs, io: &Io<'_>) -> Vec<Outcome> {
     let meter = Meter::new(io.progress, tasks.len());
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = args.jobs.unwrap_or(processors).clamp(1, tasks.len().max(1));
+    let workers = workers(args.jobs).min(tasks.len());
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let done: Mutex<BTreeMap<usize, Outcome>> = Mutex::new(BTreeMap::new());
-    let quiet = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|info| remember(&info.to_string())));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(task) = tasks.get(index) else { return };
-                    let outcome = told(&task.plan, task.expect, engine, options, args.twice);
-                    let fine = matches!(&outcome, Outcome::Done(report)
+    let work = || {
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(task) = tasks.get(index) else { return };
+                        let outcome = told(&task.plan, task.expect, engine, options, args.twice);
+                        let fine = matches!(&outcome, Outcome::Done(report)
                         if judge(task.expect, &task.plan, report).verdict != Verdict::Fail);
-                    let failed =
-                        if fine { failed.load(Ordering::Relaxed) } else { failed.fetch_add(1, Ordering::Relaxed) + 1 };
-                    meter.done(failed);
-                    if let Ok(mut done) = done.lock() {
-                        done.insert(index, outcome);
+                        let failed = if fine {
+                            failed.load(Ordering::Relaxed)
+                        } else {
+                            failed.fetch_add(1, Ordering::Relaxed) + 1
+                        };
+                        meter.done(failed);
+                        if let Ok(mut done) = done.lock() {
+                            done.insert(index, outcome);
+                        }
                     }
-                }
-            });
-        }
-    });
-    std::panic::set_hook(quiet);
+                });
+            }
+        })
+    };
+    quietly(remember, work);
     meter.end();
     done.into_inner().unwrap_or_default().into_values().collect()
 }
@@ -404,10 +407,8 @@ impl Teller<'_, '_> {
     }
     /// Writes a plan and gives its path, or says why it could not be written.
     fn keep(&mut self, plan: &Plan) -> String {
-        let directory = directory_of(self.out, plan);
-        let file = directory.join("plan.yaml");
-        let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&file, plan.to_yaml()));
-        if let Err(error) = written {
+        let file = directory_of(self.out, plan).join("plan.yaml");
+        if let Err(error) = files::write(&file, &plan.to_yaml()) {
             self.io.say(&format!("warning: {}: {error}\n", file.display()));
         }
         file.display().to_string()
