@@ -13,12 +13,12 @@ mod switches;
 mod table;
 mod unseen;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_api::Str;
 use serde::Serialize;
 
+use crate::chaos::seed::caught;
 use crate::outcome::{Ending, RunReport};
 use crate::own::{Controller, OwnMachines};
 use crate::plan::Plan;
@@ -143,7 +143,7 @@ pub fn hunt(
         hunted.seeds += 1;
         let options = RunOptions { stop_at_violation: true, ..RunOptions::default() };
         // A bent machine may break what ours are sure of; that is noticed as well.
-        let Ok(report) = catch_unwind(AssertUnwindSafe(|| run_with(&bent, &own, &options))) else {
+        let Some(report) = caught(|| run_with(&bent, &own, &options)) else {
             hunted.different += 1;
             hunted.killed = Some(Killed { seed, invariant: "panic".into(), said: "the controller panics".into() });
             break;

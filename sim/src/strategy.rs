@@ -1,7 +1,7 @@
 //! proptest strategies (feature `proptest`): worlds, jobs, operators and faults at random, for other people's property suites.
 //!
 //! A plan is drawn as chaos draws it ([`crate::chaos::draw`]) from a seed that proptest gives. A failure shrinks: actions disappear, the
-//! world gets its defaults. [`failing`] makes it as small as chaos does and saves it as a scenario file.
+//! world's network gets its defaults. [`failing`] makes it as small as chaos does and saves it as a scenario file.
 //!
 //! ```
 //! use arc_sim::{Simulation, chaos::Profile, strategy};
@@ -54,7 +54,7 @@ impl Strategy for Plans {
 pub struct PlanTree {
     current: Plan,
     before: Option<Plan>,
-    /// The next thing to leave out: actions from the last to the first, then the world's settings.
+    /// The next thing to leave out: actions from the last to the first, then the settings of the network.
     next: usize,
 }
 
@@ -102,7 +102,8 @@ pub fn failing(plan: &Plan, dir: &Path, executions: u32) -> std::io::Result<Vec<
     for class in classes {
         let Some(finding) = find(plan, &class, executions) else { continue };
         let path = dir.join(format!("{}.yaml", finding.name()));
-        let text = report::scenario_file(&finding, "a property suite").unwrap_or_else(|_| finding.plan.to_yaml());
+        let text = report::scenario_file(&finding, &finding.name(), "a property suite")
+            .unwrap_or_else(|_| finding.plan.to_yaml());
         std::fs::create_dir_all(dir)?;
         std::fs::write(&path, text)?;
         out.push((finding, path));

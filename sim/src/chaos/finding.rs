@@ -4,6 +4,7 @@
 //! and the plan is run again. Two failures of one class with different causes are two findings.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use arc_api::{Str, format_smolstr};
 use controller_core::{Behaviour, Release};
@@ -100,12 +101,12 @@ pub fn find(plan: &Plan, class: &Class, most: u32) -> Option<Finding> {
 
 /// As [`find`], but the small plan keeps something else as well: `keeps` is asked of every candidate that fails.
 pub fn find_if(plan: &Plan, class: &Class, most: u32, keeps: &mut dyn FnMut(&Plan) -> bool) -> Option<Finding> {
-    let mut fails = |p: &Plan| examine(p, Some(class)).classes.contains_key(class) && keeps(p);
-    if !fails(plan) {
+    let mut still = |p: &Plan| fails(p, class) && keeps(p);
+    if !still(plan) {
         return None;
     }
     let end = entry(&class.invariant).is_some_and(|e| e.sort == Sort::AtTheEnd);
-    let shrunk = shrink(plan, end, &mut fails, most);
+    let shrunk = shrink(plan, end, &mut still, most);
     let first = examine(&shrunk.plan, None);
     let same = |again: &Seen| again.fingerprint == first.fingerprint && again.classes.contains_key(class);
     let replays = (0..10).filter(|_| same(&examine(&shrunk.plan, None))).count();
@@ -127,6 +128,10 @@ impl Finding {
         let release = self.plan.release.to_string().replace('.', "-");
         format_smolstr!("{}-{}-{release}-{}", self.class.invariant, self.class.component, self.seed)
     }
+    /// Where it is kept in the directory of a campaign.
+    pub fn file(&self, out: &Path) -> PathBuf {
+        out.join("findings").join(format!("{}.yaml", self.name()))
+    }
     /// What makes it another finding than others of its class.
     pub fn identity(&self) -> (Class, Vec<Cause>) {
         (self.class.clone(), self.causes.clone())
@@ -134,20 +139,22 @@ impl Finding {
 }
 
 /// Findings, one per class and set of causes, from the seeds that fail fastest. Stops looking for more of a class after `tries`
-/// seeds.
+/// seeds, and for more of anything when `go_on` says so.
 pub fn distinct(
     seeds: &[(Class, Vec<u64>)],
     draw: &dyn Fn(u64) -> Plan,
     most: u32,
     tries: usize,
-    mut told: impl FnMut(&Finding),
+    go_on: &dyn Fn() -> bool,
 ) -> Vec<Finding> {
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
     for (class, seeds) in seeds {
         for seed in seeds.iter().take(tries) {
+            if !go_on() {
+                return found;
+            }
             let Some(finding) = find(&draw(*seed), class, most) else { continue };
             if known.insert(finding.identity()) {
-                told(&finding);
                 found.push(finding);
             }
         }

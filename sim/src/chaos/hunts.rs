@@ -1,14 +1,15 @@
 //! Known bugs of ARC's own releases that chaos has to find again without hints, and what it took: how good is the search?
 //!
 //! A bug is known by the switch that holds it ([`controller_core::Behaviour`]). It is found when a drawn plan fails a promise,
-//! and does not fail it any more with that one switch turned, nor does it with other seeds ([`super::finding::witnesses`]). Nothing here tells the generator what to draw.
+//! and does not fail it any more with that one switch turned, nor does it with other seeds ([`super::finding::witnesses`]).
+//! Nothing here tells the generator what to draw.
 
 use controller_core::Release;
 
 use super::finding::{self, Finding, find_if, with_switch};
 use super::profile::Profile;
 use super::{Seen, draw, examine};
-use crate::marks::{Mark, Marks};
+use crate::marks::Mark;
 use crate::plan::Plan;
 
 /// A known bug.
@@ -22,7 +23,7 @@ pub struct Hunt {
     pub release: Release,
     /// The switch that holds it, and the value that cures it: that of the release that corrected it, if there is one.
     pub cure: (&'static str, &'static str),
-    /// The promise that it breaks; empty: any.
+    /// The promise that it breaks.
     pub promise: &'static str,
     /// A state that the world has to reach for it.
     pub mark: Option<Mark>,
@@ -135,7 +136,7 @@ pub struct Caught {
 
 impl Hunt {
     fn reaches(&self, seen: &Seen) -> bool {
-        self.mark.is_none_or(|mark| Marks(seen.marks).has(mark))
+        self.mark.is_none_or(|mark| seen.marks.has(mark))
     }
     /// Looks for it in at most so many seeds.
     pub fn hunt(&self, profile: &Profile, most: u64) -> Option<Caught> {
@@ -146,7 +147,7 @@ impl Hunt {
             if !self.reaches(&seen) {
                 continue;
             }
-            for class in seen.classes.keys().filter(|c| self.promise.is_empty() || c.invariant == self.promise) {
+            for class in seen.classes.keys().filter(|c| c.invariant == self.promise) {
                 let fails = |p: &Plan| examine(&with_switch(p, switch, value), Some(class)).classes.contains_key(class);
                 if fails(&plan) {
                     continue;

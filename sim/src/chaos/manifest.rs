@@ -74,21 +74,18 @@ spec:
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::{FORMAT, Shard};
+    use controller_core::Release;
+
+    use super::super::profile::Profile;
+    use super::super::results::Shard;
     use super::*;
 
     #[test]
     fn the_manifest_is_yaml_whose_pods_are_shards() {
         let job =
             Indexed { image: "registry.example/arc-sim:1".into(), shards: 8, parallelism: 4, claim: "results".into() };
-        let header = Header {
-            v: FORMAT,
-            release: "next".into(),
-            profile: "nightly".into(),
-            digest: String::new(),
-            seeds: Some(1000),
-            shard: Shard::WHOLE,
-        };
+        let profile = Profile::named("nightly").expect("built in");
+        let header = Header::new(&profile, Release::Next, Some(1000), Shard::WHOLE);
         let text = indexed_job(&job, &header);
         let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!((&value["spec"]["completionMode"], &value["spec"]["completions"]), (&"Indexed".into(), &8.into()));

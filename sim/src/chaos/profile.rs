@@ -97,9 +97,9 @@ impl Profile {
         if problems.is_empty() { Ok(profile) } else { Err(Rejected::new(file, text, problems)) }
     }
     /// What distinguishes campaigns: results of different profiles are never merged.
-    pub fn digest(&self) -> u64 {
+    pub fn digest(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
-        crate::rand::Streams::new(0).family(&text).root()
+        format!("{:016x}", crate::rand::Streams::new(0).family(&text).root())
     }
 }
 

@@ -11,9 +11,10 @@ use serde_json::json;
 use super::finding::Finding;
 use super::profile::Profile;
 use super::results::{Header, Sums};
-use super::seed::examine;
+use super::seed::{Seen, caught};
 use super::settle;
 use crate::exit::Exit;
+use crate::invariant::Violation;
 use crate::invariant::{CATALOGUE, entry};
 use crate::marks::Mark;
 use crate::report::cases::{Case, Failure};
@@ -40,8 +41,8 @@ pub fn uncovered(profile: &Profile, release: Release, sums: &Sums) -> Vec<String
             out.push(format!("fault `{id}` never changed anything"));
         }
     }
-    for (n, mark) in Mark::ALL.iter().enumerate() {
-        if mark.is_of(release) && sums.marks.get(n).is_none_or(|times| *times == 0) {
+    for mark in Mark::ALL {
+        if mark.is_of(release) && !sums.marks.contains_key(mark) {
             out.push(format!("mark `{}`: {}", mark.id(), mark.doc().trim()));
         }
     }
@@ -85,10 +86,9 @@ pub fn text(header: &Header, profile: &Profile, sums: &Sums, findings: &[Finding
         if !causes.is_empty() {
             let _ = writeln!(t, "  cured by another value of any of: {}", causes.join(", "));
         }
-        let file = out.join("findings").join(format!("{}.yaml", f.name()));
-        let _ = writeln!(t, "  replay: arc-sim run {} --arc {}", file.display(), f.plan.release);
+        let _ = writeln!(t, "  replay: arc-sim run {} --arc {}", f.file(out).display(), f.plan.release);
     }
-    let missing = Sums::release(header).map_or_else(Vec::new, |release| uncovered(profile, release, sums));
+    let missing = header.release().map_or_else(Vec::new, |release| uncovered(profile, release, sums));
     if profile.demands_coverage && !missing.is_empty() {
         let _ = writeln!(t, "\nnever reached:");
         for line in missing {
@@ -122,11 +122,7 @@ pub fn cases(header: &Header, profile: &Profile, sums: &Sums, findings: &[Findin
         .classes
         .iter()
         .map(|(class, sum)| {
-            let files: Vec<PathBuf> = findings
-                .iter()
-                .filter(|f| f.class == *class)
-                .map(|f| out.join("findings").join(format!("{}.yaml", f.name())))
-                .collect();
+            let files: Vec<PathBuf> = findings.iter().filter(|f| f.class == *class).map(|f| f.file(out)).collect();
             let replay = files.iter().map(|f| format!("replay: arc-sim run {} --arc {}", f.display(), header.release));
             Case {
                 name: class.to_string(),
@@ -143,7 +139,7 @@ pub fn cases(header: &Header, profile: &Profile, sums: &Sums, findings: &[Findin
             }
         })
         .collect();
-    let release = Sums::release(header).filter(|_| profile.demands_coverage);
+    let release = header.release().filter(|_| profile.demands_coverage);
     let missing = release.map_or_else(Vec::new, |release| uncovered(profile, release, sums));
     let failures =
         missing.into_iter().map(|message| Failure { kind: "never-reached".into(), message, ..Failure::default() });
@@ -177,19 +173,18 @@ pub fn json(header: &Header, sums: &Sums, findings: &[Finding], out: &Path) -> S
         lines.push(json!({
             "v": 1, "type": "finding", "invariant": f.class.invariant, "component": f.class.component, "seed": f.seed,
             "actions_before": f.actions.0, "actions": f.actions.1, "tries": f.tries, "minimal": f.minimal, "replays": f.replays,
-            "causes": causes, "file": out.join("findings").join(format!("{}.yaml", f.name())),
+            "causes": causes, "file": f.file(out),
         }));
     }
     lines.iter().map(|l| l.to_string() + "\n").collect()
 }
 
-/// A finding as a scenario file with its story on top; `origin` says where it comes from.
+/// A finding as a scenario file of this name with its story on top; `origin` says where it comes from.
 ///
 /// # Errors
 /// What scenario files cannot say.
-pub fn scenario_file(finding: &Finding, origin: &str) -> Result<String, &'static str> {
+pub fn scenario_file(finding: &Finding, name: &str, origin: &str) -> Result<String, &'static str> {
     let (release, class) = (finding.plan.release(), &finding.class);
-    let full = run(&finding.plan, &RunOptions { trace: true, ..RunOptions::default() });
     let mut story = vec![
         format!("Origin: {origin}, seed {}, on {release}.", finding.seed),
         format!("Class {class}. Promise: {}", entry(&class.invariant).map_or("", |e| e.promise)),
@@ -201,31 +196,40 @@ pub fn scenario_file(finding: &Finding, origin: &str) -> Result<String, &'static
     if class.invariant == "world-converges" {
         story.push(format!("Bound: {}.", settle::bound(&finding.plan)));
     }
-    let first = full.violations.iter().find(|v| v.invariant == class.invariant && v.component == class.component);
     let mut why = Str::new_static("Found at random.");
-    if let Some(v) = first {
-        why = format_smolstr!("{}: {}", v.about.join(", "), v.said);
-        story.push(format!("How it comes about, up to {}:", v.at));
-        let chain = full.trace.causes(v.cause, 12);
-        story.extend(chain.into_iter().map(|e| {
-            let line = full.trace.line(e);
-            format!("  {}", line.chars().take(150).collect::<String>())
-        }));
+    let (mut expect, mut violates) = (BTreeMap::new(), Vec::<Str>::new());
+    match caught(|| run(&finding.plan, &RunOptions { trace: true, ..RunOptions::default() })) {
+        Some(full) => {
+            let is_it = |v: &&Violation| v.invariant == class.invariant && v.component == class.component;
+            if let Some(v) = full.violations.iter().find(is_it) {
+                why = format_smolstr!("{}: {}", v.about.join(", "), v.said);
+                story.push(format!("How it comes about, up to {}:", v.at));
+                let chain = full.trace.causes(v.cause, 12);
+                story.extend(chain.into_iter().map(|e| {
+                    let line = full.trace.line(e);
+                    format!("  {}", line.chars().take(150).collect::<String>())
+                }));
+            }
+            violates = full.violations.iter().map(|v| v.invariant.into()).collect();
+        }
+        // A bug of the simulator: there is no history to tell.
+        None => why = "The simulator panics in this world.".into(),
     }
-    let mut violates: Vec<Str> = full.violations.iter().map(|v| v.invariant.into()).collect();
     violates.sort();
     violates.dedup();
-    let mut expect = BTreeMap::new();
-    expect.insert(release.as_str().into(), Expect { violates, ..Expect::default() });
+    // A world that never ends, or that nobody can simulate, breaks no promise of its own.
+    let holds = violates.is_empty().then_some(Holds::All);
+    expect.insert(release.as_str().into(), Expect { violates, holds, ..Expect::default() });
     let next = finding.plan.for_release(Release::Next);
-    if release != Release::Next && examine(&next, None).classes.is_empty() {
-        let idle = run(&next, &RunOptions::default());
-        let may_not_fire =
-            next.actions.iter().zip(&idle.hits).filter(|(_, hits)| **hits == 0).map(|(a, _)| a.id.clone());
-        let holds = Expect { holds: Some(Holds::All), may_not_fire: may_not_fire.collect(), ..Expect::default() };
-        expect.insert("next".into(), holds);
+    if release != Release::Next
+        && let Some(ran) = caught(|| run(&next, &RunOptions::default()))
+        && Seen::of(&next, &ran).classes.is_empty()
+    {
+        let idle = next.actions.iter().zip(&ran.hits).filter(|(_, hits)| **hits == 0);
+        let may_not_fire = idle.map(|(a, _)| a.id.clone()).collect();
+        expect.insert("next".into(), Expect { holds: Some(Holds::All), may_not_fire, ..Expect::default() });
     }
-    let title = Title { story: story.clone(), name: finding.name(), why, tags: vec!["chaos".into()], expect };
+    let title = Title { name: name.into(), why, tags: vec!["chaos".into()], expect };
     let scenario = write::scenario(&finding.plan, &title)?;
     Ok(write::text(&scenario, &story))
 }

@@ -12,7 +12,9 @@ use arc_api::{Str, Time};
 use controller_core::Release;
 use serde::{Deserialize, Serialize};
 
+use super::profile::Profile;
 use super::seed::{Class, Seen};
+use crate::marks::{Mark, Marks};
 use crate::plan::Fault;
 
 /// Version of both files.
@@ -44,6 +46,18 @@ pub struct Shard {
     pub index: u64,
     /// How many parts there are.
     pub of: u64,
+}
+
+impl Header {
+    /// Of a campaign that is begun now.
+    pub fn new(profile: &Profile, release: Release, seeds: Option<u64>, shard: Shard) -> Header {
+        let (profile, digest) = (profile.name.clone(), profile.digest());
+        Header { v: FORMAT, release: release.as_str().into(), profile, digest, seeds, shard }
+    }
+    /// Which ARC; none if this program does not know it.
+    pub fn release(&self) -> Option<Release> {
+        self.release.parse().ok()
+    }
 }
 
 impl Shard {
@@ -209,7 +223,7 @@ type Line = (u64, String, u64, u64, u64, u64, u64, u64, Vec<(String, u64)>);
 fn encode(seed: u64, s: &Seen) -> String {
     let classes: Vec<_> = s.classes.iter().map(|(c, at)| (c.to_string(), at.0)).collect();
     let fingerprint = format!("{:016x}", s.fingerprint);
-    let line: Line = (seed, fingerprint, s.events, s.ended_at.0, s.drawn, s.fired, s.looked, s.marks, classes);
+    let line: Line = (seed, fingerprint, s.events, s.ended_at.0, s.drawn, s.fired, s.looked, s.marks.0, classes);
     serde_json::to_string(&line).unwrap_or_default()
 }
 
@@ -218,7 +232,10 @@ fn decode(line: &str) -> Option<(u64, Seen)> {
         serde_json::from_str(line).ok()?;
     let classes = classes.iter().map(|(c, at)| Some((Class::read(c)?, Time(*at)))).collect::<Option<_>>()?;
     let fingerprint = u64::from_str_radix(&fingerprint, 16).ok()?;
-    Some((seed, Seen { fingerprint, events, ended_at: Time(ended), classes, drawn, fired, looked, marks }))
+    Some((
+        seed,
+        Seen { fingerprint, events, ended_at: Time(ended), classes, drawn, fired, looked, marks: Marks(marks) },
+    ))
 }
 
 /// Seeds of a class that are kept to be shrunk.
@@ -254,8 +271,8 @@ pub struct Sums {
     pub families: BTreeMap<&'static str, (u64, u64)>,
     /// Promises that were looked at.
     pub looked: u64,
-    /// Seeds that reached each mark, by its place.
-    pub marks: Vec<u64>,
+    /// Seeds that reached each mark.
+    pub marks: BTreeMap<Mark, u64>,
 }
 
 impl Sums {
@@ -282,13 +299,8 @@ impl Sums {
             }
         }
         self.looked |= seen.looked;
-        self.marks.resize(64, 0);
-        for n in 0..64 {
-            self.marks[n] += seen.marks >> n & 1;
+        for mark in seen.marks.iter() {
+            *self.marks.entry(mark).or_default() += 1;
         }
-    }
-    /// The release of a header.
-    pub fn release(header: &Header) -> Option<Release> {
-        header.release.parse().ok()
     }
 }

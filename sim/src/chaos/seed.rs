@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use arc_api::{Str, Time};
 
 use crate::invariant::CATALOGUE;
+use crate::marks::Marks;
 use crate::outcome::{Ending, RunReport};
 use crate::plan::{Action, Fault, Plan};
 use crate::world::{RunOptions, run};
@@ -55,47 +56,55 @@ pub struct Seen {
     pub fired: u64,
     /// Promises that were looked at, by their place in the catalogue.
     pub looked: u64,
-    /// Marks that were reached, by their place in [`crate::marks::Mark::ALL`].
-    pub marks: u64,
+    /// Marks that were reached.
+    pub marks: Marks,
 }
 
 /// Runs a plan. `only` ends the run at the first failure of that class.
 pub fn examine(plan: &Plan, only: Option<&Class>) -> Seen {
     let known = only.and_then(|c| CATALOGUE.iter().find(|e| e.id == c.invariant));
     let options = RunOptions { stop_on: known.map(|e| e.id), ..RunOptions::default() };
-    match catch_unwind(AssertUnwindSafe(|| run(plan, &options))) {
-        Ok(report) => seen(plan, &report),
-        Err(_) => Seen { classes: [(Class::panic(), Time::ZERO)].into(), ..Seen::default() },
-    }
+    caught(|| run(plan, &options)).map_or_else(Seen::of_panic, |report| Seen::of(plan, &report))
 }
 
-fn seen(plan: &Plan, report: &RunReport) -> Seen {
-    let mut classes = BTreeMap::new();
-    for v in &report.violations {
-        classes.entry(Class { invariant: v.invariant.into(), component: v.component.into() }).or_insert(v.at);
+/// What a run that may panic came to; none if it panicked. The panic hook decides what is said about that.
+pub fn caught<R>(run: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(run)).ok()
+}
+
+impl Seen {
+    fn of_panic() -> Seen {
+        Seen { classes: [(Class::panic(), Time::ZERO)].into(), ..Seen::default() }
     }
-    if report.ending == Ending::OutOfBudget {
-        let class = Class { invariant: "restarts-are-bounded".into(), component: "budget".into() };
-        classes.entry(class).or_insert(report.ended_at);
-    }
-    let (mut drawn, mut fired) = (0, 0);
-    for (action, hits) in plan.actions.iter().zip(&report.hits) {
-        if let Action::Fault(fault) = &action.what {
-            let bit = Fault::IDS.iter().position(|id| *id == fault.id()).map_or(0, |at| 1 << at);
-            drawn |= bit;
-            fired |= if *hits > 0 { bit } else { 0 };
+    /// What there is to see of a run of a plan.
+    pub fn of(plan: &Plan, report: &RunReport) -> Seen {
+        let mut classes = BTreeMap::new();
+        for v in &report.violations {
+            classes.entry(Class { invariant: v.invariant.into(), component: v.component.into() }).or_insert(v.at);
         }
-    }
-    let places = CATALOGUE.iter().enumerate();
-    let looked = places.filter(|(_, e)| report.evaluated.get(e.id).is_some_and(|n| *n > 0)).map(|(at, _)| 1 << at);
-    Seen {
-        fingerprint: report.fingerprint,
-        events: report.events,
-        ended_at: report.ended_at,
-        classes,
-        drawn,
-        fired,
-        looked: looked.sum(),
-        marks: report.marks.0,
+        if report.ending == Ending::OutOfBudget {
+            let class = Class { invariant: "restarts-are-bounded".into(), component: "budget".into() };
+            classes.entry(class).or_insert(report.ended_at);
+        }
+        let (mut drawn, mut fired) = (0, 0);
+        for (action, hits) in plan.actions.iter().zip(&report.hits) {
+            if let Action::Fault(fault) = &action.what {
+                let bit = Fault::IDS.iter().position(|id| *id == fault.id()).map_or(0, |at| 1 << at);
+                drawn |= bit;
+                fired |= if *hits > 0 { bit } else { 0 };
+            }
+        }
+        let places = CATALOGUE.iter().enumerate();
+        let looked = places.filter(|(_, e)| report.evaluated.get(e.id).is_some_and(|n| *n > 0)).map(|(at, _)| 1 << at);
+        Seen {
+            fingerprint: report.fingerprint,
+            events: report.events,
+            ended_at: report.ended_at,
+            classes,
+            drawn,
+            fired,
+            looked: looked.sum(),
+            marks: report.marks,
+        }
     }
 }

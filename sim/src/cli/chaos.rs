@@ -11,7 +11,7 @@ use crate::chaos::campaign::Campaign;
 use crate::chaos::finding::{self, Finding};
 use crate::chaos::manifest::{Indexed, indexed_job};
 use crate::chaos::profile::{BUILT_IN, Profile};
-use crate::chaos::results::{FORMAT, Header, Results, ResultsError, Shard, Sums, read_header, read_seeds};
+use crate::chaos::results::{Header, Results, ResultsError, Shard, Sums, read_header, read_seeds};
 use crate::chaos::seed::Class;
 use crate::chaos::{Seen, draw, examine, report};
 use crate::exit::Exit;
@@ -94,19 +94,11 @@ pub(super) fn manifest(args: &ManifestArgs, io: &mut Io<'_>) -> Exit {
         parallelism: args.parallelism.unwrap_or(args.shards),
         claim: args.claim.clone(),
     };
-    io.print(&indexed_job(&job, &header(&profile, args.arc, Some(args.seeds.unwrap_or(profile.seeds)), Shard::WHOLE)));
+    io.print(&indexed_job(
+        &job,
+        &Header::new(&profile, args.arc, Some(args.seeds.unwrap_or(profile.seeds)), Shard::WHOLE),
+    ));
     Exit::Fine
-}
-
-fn header(profile: &Profile, release: Release, seeds: Option<u64>, shard: Shard) -> Header {
-    Header {
-        v: FORMAT,
-        release: release.as_str().into(),
-        profile: profile.name.clone(),
-        digest: format!("{:016x}", profile.digest()),
-        seeds,
-        shard,
-    }
 }
 
 /// What is shrunk and how.
@@ -140,7 +132,7 @@ pub(super) fn shrink(args: &ShrinkArgs<'_>, io: &mut Io<'_>) -> Exit {
         finding.tries,
         if finding.minimal { "" } else { " (the budget ended)" }
     ));
-    let text = match report::scenario_file(&finding, &format!("shrunk from {}", args.file.display())) {
+    let text = match report::scenario_file(&finding, &finding.name(), &format!("shrunk from {}", args.file.display())) {
         Ok(text) => text,
         Err(why) => {
             io.say(&format!("error: {why}\n"));
@@ -170,7 +162,7 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
         (None, None) => Some(profile.seeds),
     };
     let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let header = header(&profile, args.arc, seeds, shard);
+    let header = Header::new(&profile, args.arc, seeds, shard);
     let (mut results, seen) = match Results::open(&args.out, &header, args.resume) {
         Ok(opened) => opened,
         Err(error) => return refused(&error, io),
@@ -212,18 +204,19 @@ struct Told<'t> {
 
 /// Findings, tables and the verdict of a campaign that is over.
 fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: Told<'_>, io: &mut Io<'_>) -> Exit {
-    let Some(release) = Sums::release(header) else { return Exit::Rejected };
+    let Some(release) = header.release() else { return Exit::Rejected };
     let mut findings: Vec<Finding> = Vec::new();
     if told.shrink && !sums.classes.is_empty() {
         let seeds: Vec<(Class, Vec<u64>)> =
             sums.classes.iter().map(|(c, s)| (c.clone(), s.fastest.iter().map(|(_, seed)| *seed).collect())).collect();
         io.say(&format!("shrinking what was found: {} classes\n", seeds.len()));
         let draw = |seed| draw(seed, profile, release);
-        findings = quietly(unheard, || finding::distinct(&seeds, &draw, profile.shrink, 4, |_| {}));
+        findings = quietly(unheard, || finding::distinct(&seeds, &draw, profile.shrink, 4, &|| true));
     }
     for finding in &findings {
-        let file = out.join("findings").join(format!("{}.yaml", finding.name()));
-        let written = report::scenario_file(finding, &format!("chaos, profile {}", profile.name))
+        let file = finding.file(out);
+        let origin = format!("chaos, profile {}", profile.name);
+        let written = quietly(unheard, || report::scenario_file(finding, &finding.name(), &origin))
             .map_err(std::io::Error::other)
             .and_then(|text| files::write(&file, &text));
         // A plan that makes the program panic has no history to show.
@@ -270,7 +263,7 @@ pub(super) fn merge(dirs: &[PathBuf], out: &Path, json: bool, no_shrink: bool, i
             Some(_) => {}
             None => {
                 let named = header.profile.as_str();
-                profile_of = Profile::named(named).filter(|p| format!("{:016x}", p.digest()) == header.digest);
+                profile_of = Profile::named(named).filter(|p| p.digest() == header.digest);
                 whole = Some((of, dir.clone()));
             }
         }

@@ -2,8 +2,8 @@
 
 use super::work::Clock;
 use super::{Io, files};
-use crate::chaos::Profile;
 use crate::chaos::hunts::{Caught, HUNTS, Hunt};
+use crate::chaos::{Profile, report};
 use crate::exit::Exit;
 
 pub(super) fn hunts(only: &[String], profile: &Profile, budget: u64, out: &std::path::Path, io: &mut Io<'_>) -> Exit {
@@ -25,15 +25,11 @@ pub(super) fn hunts(only: &[String], profile: &Profile, budget: u64, out: &std::
             exit = Exit::Failed;
         }
         io.print(&row(hunt, caught.as_ref(), budget, took));
-        if let Some(caught) = &caught
-            && let Ok(text) =
-                crate::chaos::report::scenario_file(&caught.finding, &format!("chaos, profile {}", profile.name))
-        {
-            let file = out.join(format!("{}.yaml", hunt.id));
-            let text = text.replace(&format!("name: {}\n", caught.finding.name()), &format!("name: {}\n", hunt.id));
-            if let Err(error) = files::write(&file, &text) {
-                io.say(&format!("warning: {}: {error}\n", file.display()));
-            }
+        let Some(caught) = &caught else { continue };
+        let file = out.join(format!("{}.yaml", hunt.id));
+        let text = report::scenario_file(&caught.finding, hunt.id, &format!("chaos, profile {}", profile.name));
+        if let Err(error) = text.map_err(std::io::Error::other).and_then(|text| files::write(&file, &text)) {
+            io.say(&format!("warning: {}: {error}\n", file.display()));
         }
     }
     exit

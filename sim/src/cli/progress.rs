@@ -97,7 +97,7 @@ impl Watch {
         }
         self.clock.told.set(std::time::Instant::now());
         let pace = (sums.seeds - self.before) as f64 / self.clock.began.elapsed().as_secs_f64();
-        let (days, marks) = (sums.virtual_us / 86_400_000_000, sums.marks.iter().filter(|n| **n > 0).count());
+        let (days, marks) = (sums.virtual_us / 86_400_000_000, sums.marks.len());
         let said = format!(
             "{} failed in {} classes, {pace:.0} seeds/s, {days} virtual days, {marks} marks",
             sums.failed,

@@ -16,8 +16,6 @@ use crate::plan::{Action, Delay, Dur, JobCancel, Operator, Plan, PlannedAction, 
 /// What a plan does not know of the scenario that it becomes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Title {
-    /// Lines of the comment at the top.
-    pub story: Vec<String>,
     /// Name.
     pub name: Str,
     /// One sentence.
