@@ -137,20 +137,7 @@ enum Command {
     /// Print the manifest of a Kubernetes Indexed Job that runs a campaign in shards
     Manifest(chaos::ManifestArgs),
     /// Join the results of the shards of a campaign into one report
-    Merge {
-        /// Directories of results (--out of each shard)
-        #[arg(required = true)]
-        dirs: Vec<PathBuf>,
-        /// Where findings are written
-        #[arg(long, value_name = "DIR", default_value = "out/chaos")]
-        out: PathBuf,
-        /// Print one JSON object per line
-        #[arg(long)]
-        json: bool,
-        /// Do not shrink what is found
-        #[arg(long)]
-        no_shrink: bool,
-    },
+    Merge(chaos::MergeArgs),
     /// Measure how long chaos takes to find the known bugs of ARC's releases again
     Hunts {
         /// Only these, by name; default: all
@@ -188,9 +175,12 @@ enum Command {
     Mutants(mutants::MutantsArgs),
     /// Print the JSON Schema of scenario files
     Schema {
-        /// Of the lines that --json prints
-        #[arg(long)]
+        /// Of the lines that `run --json` and `replay --json` print
+        #[arg(long, conflicts_with = "chaos")]
         report: bool,
+        /// Of the lines that `chaos --json` and `merge --json` print
+        #[arg(long)]
+        chaos: bool,
     },
 }
 
@@ -318,7 +308,7 @@ pub fn main_in(
             chaos::shrink(&what, &mut io)
         }
         Command::Manifest(args) => chaos::manifest(&args, &mut io),
-        Command::Merge { dirs, out, json, no_shrink } => chaos::merge(&dirs, &out, json, no_shrink, &mut io),
+        Command::Merge(args) => chaos::merge(&args, &mut io),
         Command::Hunts { only, profile, budget, out } => match chaos::profile(&profile, &mut io) {
             Ok(profile) => hunts::hunts(&only, &profile, budget, &out, &mut io),
             Err(exit) => exit,
@@ -330,8 +320,12 @@ pub fn main_in(
         Command::Timeline(args) => timeline::timeline(&args, &mut io),
         Command::Mutants(args) => mutants::mutants(&args, &mut io),
         Command::Explain { id } => explain::explain(&id, &mut io),
-        Command::Schema { report } => {
-            io.print(&if report { crate::report::event::schema() } else { schema() });
+        Command::Schema { report, chaos } => {
+            io.print(&match (report, chaos) {
+                (true, _) => crate::report::event::schema(),
+                (_, true) => crate::chaos::lines::schema(),
+                (false, false) => schema(),
+            });
             Exit::Fine
         }
     }

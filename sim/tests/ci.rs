@@ -132,17 +132,60 @@ fn what_is_printed_is_what_the_schema_says() {
         arc_sim(&Ci::default(), &["run", file.to_str().unwrap(), "--json", "--out", out.to_str().unwrap()]);
     let (_, schema, _) = arc_sim(&Ci::default(), &["schema", "--report"]);
     let schema: Value = serde_json::from_str(&schema).unwrap();
+    let types = ["diverged", "mitigation", "panic", "problem", "replay", "run", "summary", "trace", "violation"];
+    conforms(&data, &schema, &types);
+}
+
+/// Every line is of one of these types, which are the schema's, and has the members that it names. Gives the lines.
+fn conforms(data: &str, schema: &Value, types: &[&str]) -> Vec<Value> {
     assert_eq!(schema["properties"]["v"]["const"], arc_sim::report::event::VERSION);
-    let members = members(&schema);
-    let types: Vec<&str> = members.keys().map(String::as_str).collect();
-    assert_eq!(types, ["diverged", "mitigation", "panic", "problem", "replay", "run", "summary", "trace", "violation"]);
-    for line in data.lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
+    let members = members(schema);
+    assert_eq!(members.keys().map(String::as_str).collect::<Vec<_>>(), types);
+    let lines: Vec<Value> = data.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &lines {
         let (all, required) = &members[line["type"].as_str().unwrap()];
         let there = line.as_object().unwrap();
         assert!(required.iter().all(|name| there.contains_key(name)), "{line} lacks one of {required:?}");
         assert!(there.keys().all(|name| name == "v" || all.contains(name)), "{line} has more than {all:?}");
+        assert_eq!(line["v"], arc_sim::report::event::VERSION);
     }
+    lines
+}
+
+#[test]
+fn the_committed_schema_of_campaigns_is_that_of_the_types() {
+    let committed = include_str!("../schema/chaos.schema.json");
+    let (exit, schema, _) = arc_sim(&Ci::default(), &["schema", "--chaos"]);
+    assert_eq!(exit, Exit::Fine);
+    assert!(committed == schema, "run: cargo run -p arc-sim -- schema --chaos > sim/schema/chaos.schema.json");
+}
+
+/// A real campaign with its findings, and the same of its results merged.
+#[test]
+fn the_lines_of_a_campaign_are_what_its_schema_says() {
+    let dir = directory("campaign-lines");
+    let (results, merged, junit) = (dir.join("out"), dir.join("merged"), dir.join("merged.xml"));
+    let chaos = ["chaos", "--arc", "0.9.1", "--seeds", "3", "--json", "--progress", "none", "--out"];
+    let (exit, data, talk) = arc_sim(&Ci::default(), &[&chaos[..], &[results.to_str().unwrap()]].concat());
+    assert_eq!(exit, Exit::Failed, "{talk}");
+    let (_, schema, _) = arc_sim(&Ci::default(), &["schema", "--chaos"]);
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let lines = conforms(&data, &schema, &["campaign", "class", "finding"]);
+    let of = |kind: &str| lines.iter().filter(|l| l["type"] == kind).collect::<Vec<_>>();
+    assert_eq!((&lines[0]["type"], &lines[0]["seeds"]), (&"campaign".into(), &3.into()));
+    assert!(!of("class").is_empty() && !of("finding").is_empty(), "{data}");
+    let keys = |v: &Value| v.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect::<Vec<_>>();
+    let same = |v: &Value, name: &str| assert_eq!(keys(v), keys(&schema["$defs"][name]["properties"]), "{v}");
+    of("class").into_iter().for_each(|class| same(&class["fastest"], "Fastest"));
+    of("finding").into_iter().flat_map(|f| f["causes"].as_array().unwrap()).for_each(|cause| same(cause, "Cause"));
+    assert!(of("finding").iter().all(|f| Path::new(f["file"].as_str().unwrap()).is_file()), "{data}");
+
+    let merge = ["merge", results.to_str().unwrap(), "--json", "--out", merged.to_str().unwrap()];
+    let (exit, again, _) = arc_sim(&Ci::default(), &[&merge[..], &["--junit", junit.to_str().unwrap()]].concat());
+    assert_eq!(exit, Exit::Failed);
+    assert_eq!(again.replace(merged.to_str().unwrap(), results.to_str().unwrap()), data);
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert_eq!(xml.matches("<failure type=").count(), of("class").len(), "{xml}");
 }
 
 #[test]

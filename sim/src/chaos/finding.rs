@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use arc_api::{Str, format_smolstr};
 use controller_core::{Behaviour, Release};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::seed::{Class, Seen, examine};
 use super::shrink::shrink;
@@ -15,7 +17,7 @@ use crate::invariant::{Sort, entry};
 use crate::plan::Plan;
 
 /// A switch without which a failure does not happen.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
 pub struct Cause {
     /// Name of the switch.
     pub switch: &'static str,

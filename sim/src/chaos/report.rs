@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 
 use arc_api::{Str, format_smolstr};
 use controller_core::Release;
-use serde_json::json;
 
 use super::finding::Finding;
+use super::lines::CampaignLine;
 use super::profile::Profile;
 use super::results::{Header, Sums};
 use super::seed::{Seen, caught};
 use super::settle;
 use crate::exit::Exit;
-use crate::invariant::Violation;
-use crate::invariant::{CATALOGUE, entry};
+use crate::invariant::{CATALOGUE, Violation, entry};
 use crate::marks::Mark;
 use crate::report::cases::{Case, Failure};
 use crate::report::timeline::Story;
@@ -154,29 +153,12 @@ pub fn cases(header: &Header, profile: &Profile, sums: &Sums, findings: &[Findin
     failed
 }
 
-/// For programs: one object per line.
+/// For programs: [`CampaignLine`]s.
 pub fn json(header: &Header, sums: &Sums, findings: &[Finding], out: &Path) -> String {
-    let mut lines = vec![json!({
-        "v": 1, "type": "campaign", "release": header.release, "profile": header.profile, "seeds": sums.seeds, "failed": sums.failed,
-        "events": sums.events, "virtual_us": sums.virtual_us, "fingerprint": format!("{:016x}", sums.fingerprint),
-    })];
-    for (class, sum) in &sums.classes {
-        let fastest = sum.fastest.first().map(|(at, seed)| json!({ "seed": seed, "at_us": at.0 }));
-        lines.push(json!({
-            "v": 1, "type": "class", "invariant": class.invariant, "component": class.component, "seeds": sum.count,
-            "first_seed": sum.first, "fastest": fastest,
-        }));
-    }
-    for f in findings {
-        let causes: Vec<_> =
-            f.causes.iter().map(|c| json!({ "switch": c.switch, "has": c.has, "cured_by": c.cured_by })).collect();
-        lines.push(json!({
-            "v": 1, "type": "finding", "invariant": f.class.invariant, "component": f.class.component, "seed": f.seed,
-            "actions_before": f.actions.0, "actions": f.actions.1, "tries": f.tries, "minimal": f.minimal, "replays": f.replays,
-            "causes": causes, "file": f.file(out),
-        }));
-    }
-    lines.iter().map(|l| l.to_string() + "\n").collect()
+    let mut lines = vec![CampaignLine::campaign(header, sums, false)];
+    lines.extend(sums.classes.iter().map(|(class, sum)| CampaignLine::class(class, sum)));
+    lines.extend(findings.iter().map(|f| CampaignLine::finding(f, out)));
+    lines.iter().map(|l| l.to_json() + "\n").collect()
 }
 
 /// A finding as a scenario file of this name with its story on top; `origin` says where it comes from.

@@ -55,6 +55,25 @@ pub(super) struct ChaosArgs {
 }
 
 #[derive(clap::Args, Debug)]
+pub(super) struct MergeArgs {
+    /// Directories of results (--out of each shard)
+    #[arg(required = true)]
+    dirs: Vec<PathBuf>,
+    /// Where findings are written
+    #[arg(long, value_name = "DIR", default_value = "out/chaos")]
+    out: PathBuf,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+    /// Do not shrink what is found
+    #[arg(long)]
+    no_shrink: bool,
+    /// Where the classes of failures are written as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    junit: Option<PathBuf>,
+}
+
+#[derive(clap::Args, Debug)]
 pub(super) struct ManifestArgs {
     /// Shards, and so pods
     #[arg(long, value_name = "N")]
@@ -242,12 +261,12 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
 }
 
 /// Joins the results of shards into one report.
-pub(super) fn merge(dirs: &[PathBuf], out: &Path, json: bool, no_shrink: bool, io: &mut Io<'_>) -> Exit {
+pub(super) fn merge(args: &MergeArgs, io: &mut Io<'_>) -> Exit {
     let mut sums = Sums::default();
     let mut known = BTreeSet::new();
     let mut whole: Option<(Header, PathBuf)> = None;
     let mut profile_of: Option<Profile> = None;
-    for dir in dirs {
+    for dir in &args.dirs {
         let read = read_header(dir).and_then(|header| Ok((header, read_seeds(&dir.join("seeds.jsonl"))?.0)));
         let (header, seen) = match read {
             Ok(read) => read,
@@ -280,10 +299,11 @@ pub(super) fn merge(dirs: &[PathBuf], out: &Path, json: bool, no_shrink: bool, i
     if missing > 0 {
         io.say(&format!("warning: {missing} of {} seeds are in none of these results\n", header.seeds.unwrap_or(0)));
     }
-    let shrinks = profile_of.is_some() && !no_shrink;
+    let shrinks = profile_of.is_some() && !args.no_shrink;
     let profile = profile_of.or_else(|| Profile::named("nightly"));
     let Some(profile) = profile else { return Exit::Rejected };
-    let exit = conclude(&header, &profile, &sums, out, Told { json, junit: None, shrink: shrinks }, io);
+    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: shrinks };
+    let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if missing > 0 { exit.and(Exit::Inconclusive) } else { exit }
 }
 

@@ -164,28 +164,38 @@ pub enum ReportEvent {
 
 /// One line of the stream.
 #[derive(Serialize, JsonSchema)]
-struct Line<'e> {
+struct Line<'e, T> {
     /// Version of the format.
     #[schemars(extend("const" = VERSION))]
     v: u32,
     #[serde(flatten)]
-    event: &'e ReportEvent,
+    event: &'e T,
 }
 
-/// The JSON Schema of a line, as it stands in `sim/schema/report.schema.json`.
-pub fn schema() -> String {
+/// One line of JSON with its version, for a stream of events of some type.
+pub(crate) fn line<T: Serialize>(event: &T) -> String {
+    // The streams are made of strings, numbers and lists, which JSON can always say.
+    serde_json::to_string(&Line { v: VERSION, event }).unwrap_or_default()
+}
+
+/// The JSON Schema of such lines.
+pub(crate) fn schema_of<T: JsonSchema + 'static>(title: &str) -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Line<'static>>().to_value();
-    schema["title"] = "arc-sim report event".into();
+    let mut schema = settings.into_generator().into_root_schema_for::<Line<'static, T>>().to_value();
+    schema["title"] = title.into();
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
 }
 
+/// The JSON Schema of a line, as it stands in `sim/schema/report.schema.json`.
+pub fn schema() -> String {
+    schema_of::<ReportEvent>("arc-sim report event")
+}
+
 impl ReportEvent {
     /// As one line of JSON.
     pub fn to_json(&self) -> String {
-        // The stream is made of strings, numbers and lists, which JSON can always say.
-        serde_json::to_string(&Line { v: VERSION, event: self }).unwrap_or_default()
+        line(self)
     }
 }
