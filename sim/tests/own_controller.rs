@@ -208,6 +208,41 @@ fn a_failed_assertion_says_what_broke_and_why_and_how_to_see_it_again() {
     }
 }
 
+/// What a failing test leaves behind fails in the same way; whatever had no effect is said to have none.
+#[test]
+fn a_failing_world_is_kept_as_a_scenario() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("two-waves-kept.yaml");
+    // Neither the job nor the fault ever comes; the job has another name in the file.
+    let never = "when: { call: github.delete_message, occurrence: 90000 }";
+    let job = format!("  - {{ id: late, pattern: single, scale_set: linux, {never} }}\nfaults:");
+    let fault = format!("  - {{ id: crash, {never}, actor_crash: {{ target: runner }} }}\noperators:");
+    let text = WORLD.replace("faults:", &job).replace("operators:", &fault);
+    let own = |key: Key| SetPass { key, flaw: Flaw::TrustsTheCache, step: "start" };
+    let world = Simulation::parse("two-waves.yaml", &text)?.with_reconciler(Controller::EphemeralRunnerSet, own);
+    let report = world.seed(3).run();
+    report.save_scenario(&path)?;
+    let kept = Simulation::scenario(&path)?;
+    let again = kept.clone().with_reconciler(Controller::EphemeralRunnerSet, own).run();
+    assert_eq!(again.violated(), report.violated());
+    again.assert_violates("max-runners-respected").assert_expected();
+    let idle = std::fs::read_to_string(&path)?;
+    assert!(idle.contains("may_not_fire: [") && idle.contains("crash"), "{idle}");
+    // ARC's own controller keeps the promise in that world.
+    assert!(!kept.run().violated().contains("max-runners-respected"));
+    Ok(())
+}
+
+#[test]
+fn what_no_file_can_say_is_not_saved() -> Result<(), SimulationError> {
+    let mut plan = with(Flaw::None)?.to_plan();
+    plan.forks.push(arc_sim::plan::Fork { at: arc_sim::plan::Dur::secs(60), seed: 1, tempo: 100, watch: 100 });
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("forked.yaml");
+    let error = Simulation::plan(plan).run().save_scenario(&path).expect_err("files have no forks");
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+    assert!(!path.exists());
+    Ok(())
+}
+
 #[test]
 fn the_same_machines_give_the_same_history() -> Result<(), SimulationError> {
     let (one, two) = (with(Flaw::None)?.run(), with(Flaw::None)?.trace(true).run());

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_api::{Str, Time};
+use arc_api::{Str, Time, format_smolstr};
 
 use crate::own::OwnMachines;
 use crate::plan::Plan;
@@ -15,7 +15,8 @@ use crate::report::text::{Style, render};
 use crate::report::{EventLine, Judged, Reason, RunReport, Verdict, Violation, engine, judge};
 use crate::scenario::diagnostic::suggestion;
 use crate::scenario::file::Holds;
-use crate::scenario::{Expect, vocabulary};
+use crate::scenario::write::{self, Title};
+use crate::scenario::{Expect, compile, vocabulary};
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -103,6 +104,67 @@ impl Report {
     /// When it cannot be written.
     pub fn save_plan(&self, path: impl AsRef<Path>) -> std::io::Result<()> {
         std::fs::write(path, self.plan.to_yaml())
+    }
+
+    /// Writes the world that was run as a scenario file, which expects of the release what the run came to: a failing test leaves a
+    /// file that anybody can run, make smaller (`arc-sim shrink`) and keep. Runs once more, since jobs are named anew in a file.
+    /// Own machines are not part of it: a test gives them to [`Simulation::scenario`](crate::Simulation::scenario) again.
+    ///
+    /// ```
+    /// use arc_sim::{Release, Simulation};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let text = r#"
+    /// # name: locked-out
+    /// # why: A listener that is locked out restarts for ever.
+    /// # release: 0.9.1
+    /// # clusters: [{ name: prod, nodes: 2, scale_sets: [{ name: linux, min_runners: 0, max_runners: 5 }] }]
+    /// # faults: [{ at: 90s, for: 5m, gh_session: { mode: foreign } }]
+    /// # run_for: 10m
+    /// # expect: { next: { holds: all } }
+    /// # "#;
+    /// # let path = std::env::temp_dir().join(format!("locked-out-{}.yaml", std::process::id()));
+    /// let report = Simulation::parse("locked-out.yaml", text)?.release(Release::V0_9_1).seed(7).run();
+    /// if !report.violations().is_empty() {
+    ///     report.save_scenario(&path)?;
+    ///     // From now on that file is the test.
+    ///     Simulation::scenario(&path)?.run().assert_expected();
+    /// }
+    /// # assert!(std::fs::read_to_string(&path)?.contains("restarts-are-bounded"));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When it cannot be written, or, as [`Unsupported`](std::io::ErrorKind::Unsupported), when scenario files have no word for
+    /// something in the plan: forks, a container job that is cancelled.
+    pub fn save_scenario(&self, path: impl AsRef<Path>) -> std::io::Result<()> {
+        let (plan, release) = (&self.plan, self.plan.release());
+        let variant = plan.variant.as_ref().map_or_else(String::new, |v| format!("-{v}"));
+        let why = self.ran.violations.first().map_or_else(
+            || "Every promise was kept.".into(),
+            |v| format_smolstr!("{}: {}", v.about.join(", "), v.said),
+        );
+        let title = Title { name: format_smolstr!("{}{variant}", plan.scenario), why, ..Title::default() };
+        let mut scenario =
+            write::scenario(plan, &title).map_err(|why| std::io::Error::new(std::io::ErrorKind::Unsupported, why))?;
+        let compiled = compile::compile(&scenario, None, release, plan.seed);
+        let ran = engine::run_with(&compiled, &self.own, &super::options(false));
+        let idle = judge(None, &compiled, &ran).reasons.into_iter().filter_map(|reason| match reason {
+            Reason::NeverFired { action } => Some(action),
+            _ => None,
+        });
+        let violated: BTreeSet<Str> = ran.violations.iter().map(|v| v.invariant.clone()).collect();
+        let expect = Expect {
+            holds: violated.is_empty().then_some(Holds::All),
+            violates: violated.into_iter().collect(),
+            may_not_fire: idle.collect(),
+            ..Expect::default()
+        };
+        scenario.expect.insert(release.as_str().into(), expect);
+        let story = format!("From a run of {}{variant} on {release} with seed {}.", plan.scenario, plan.seed);
+        std::fs::write(path, write::text(&scenario, &[story]))
     }
 
     /// Every invariant held, and every fault, operator action and trigger of the plan had its effect.
