@@ -19,6 +19,8 @@ mod work;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use controller_core::Release;
@@ -49,6 +51,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes, the worst wins in this order:
+ 130  stopped by Ctrl-C; a campaign tells what it found by then
   70  a bug of ours: a panic, reported with its plan
    4  two runs of one plan diverged
    2  bad usage, or a bad file
@@ -235,9 +238,14 @@ struct Io<'i> {
     style: Style,
     progress: Progress,
     ci: Ci,
+    /// Asks to be told of Ctrl-C, where the process is ours.
+    interrupts: fn() -> Arc<AtomicBool>,
 }
 
-impl Io<'_> {
+impl<'i> Io<'i> {
+    fn new(out: &'i mut dyn Write, err: &'i mut dyn Write, ci: Ci) -> Io<'i> {
+        Io { out, err, style: Style::default(), progress: Progress::default(), ci, interrupts: Arc::default }
+    }
     /// Prints data. A reader that has gone away is no error of ours.
     fn print(&mut self, text: &str) {
         self.out.write_all(text.as_bytes()).unwrap_or(());
@@ -252,7 +260,8 @@ impl Io<'_> {
 pub fn main(engine: Engine<'_>) -> Exit {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let terminal = out.is_terminal();
-    let exit = main_in(&Ci::of_this_process(), std::env::args_os(), engine, &mut out, &mut err, terminal);
+    let io = Io { interrupts: work::interrupts, ..Io::new(&mut out, &mut err, Ci::of_this_process()) };
+    let exit = command(std::env::args_os(), engine, terminal, io);
     out.flush().unwrap_or(());
     exit
 }
@@ -277,15 +286,19 @@ pub fn main_in(
     err: &mut dyn Write,
     terminal: bool,
 ) -> Exit {
+    command(args, engine, terminal, Io::new(out, err, ci.clone()))
+}
+
+fn command(args: impl IntoIterator<Item = OsString>, engine: Engine<'_>, terminal: bool, mut io: Io<'_>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let text = error.render().to_string();
             return if error.use_stderr() {
-                err.write_all(text.as_bytes()).unwrap_or(());
+                io.say(&text);
                 Exit::Rejected
             } else {
-                out.write_all(text.as_bytes()).unwrap_or(());
+                io.print(&text);
                 Exit::Fine
             };
         }
@@ -295,7 +308,7 @@ pub fn main_in(
         When::Never => false,
         When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
-    let mut io = Io { out, err, style: Style { colour }, progress: cli.progress, ci: ci.clone() };
+    (io.style, io.progress) = (Style { colour }, cli.progress);
     match cli.command {
         Command::Run(args) => run::run(&args, engine, &mut io),
         Command::Replay { plan, json, trace, twice } => run::replay(&plan, json, trace, twice, engine, &mut io),

@@ -1,4 +1,4 @@
-//! Exit codes. Never more than these: shells give codes from 126 on their own meaning.
+//! Exit codes. Never more than these: shells give codes from 126 on their own meaning, of which 130 is meant here as well.
 
 use std::process::ExitCode;
 
@@ -18,6 +18,8 @@ pub enum Exit {
     Diverged,
     /// 70: our bug, a panic, caught and reported with its plan.
     Bug,
+    /// 130: stopped by Ctrl-C; what was done by then is kept and told.
+    Interrupted,
 }
 
 impl Exit {
@@ -30,9 +32,10 @@ impl Exit {
             Exit::Inconclusive => 3,
             Exit::Diverged => 4,
             Exit::Bug => 70,
+            Exit::Interrupted => 130,
         }
     }
-    /// How bad it is: 70, 4, 2, 1, 3, 0.
+    /// How bad it is: 130, 70, 4, 2, 1, 3, 0.
     const fn badness(self) -> u8 {
         match self {
             Exit::Fine => 0,
@@ -41,6 +44,7 @@ impl Exit {
             Exit::Rejected => 3,
             Exit::Diverged => 4,
             Exit::Bug => 5,
+            Exit::Interrupted => 6,
         }
     }
     /// The worse of two.
@@ -62,12 +66,20 @@ mod tests {
 
     #[test]
     fn the_worst_wins() {
-        let order = [Exit::Fine, Exit::Inconclusive, Exit::Failed, Exit::Rejected, Exit::Diverged, Exit::Bug];
+        let order = [
+            Exit::Fine,
+            Exit::Inconclusive,
+            Exit::Failed,
+            Exit::Rejected,
+            Exit::Diverged,
+            Exit::Bug,
+            Exit::Interrupted,
+        ];
         for (i, a) in order.into_iter().enumerate() {
             for (j, b) in order.into_iter().enumerate() {
                 assert_eq!(a.and(b), order[i.max(j)]);
             }
         }
-        assert_eq!(order.map(Exit::code), [0, 3, 1, 2, 4, 70]);
+        assert_eq!(order.map(Exit::code), [0, 3, 1, 2, 4, 70, 130]);
     }
 }

@@ -112,6 +112,80 @@ fn a_killed_campaign_is_resumed_without_loss_and_without_repeating() {
     assert_eq!(text.lines().count(), 150, "a line per seed, none twice");
 }
 
+#[cfg(unix)]
+mod interrupted {
+    use std::process::{Child, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn begin(args: &[&str], dir: &Path) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arc-sim"));
+        command.args(["chaos", "--progress", "none", "--no-shrink", "--resume", "--out"]).arg(dir).args(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    }
+
+    fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+        for _ in 0..10_000 {
+            if is_so() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{what} within 50 s");
+    }
+
+    /// Ctrl-C.
+    fn interrupt(child: &Child) {
+        let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill starts");
+        assert!(sent.success());
+    }
+
+    /// The first Ctrl-C ends a campaign in good order: what was found is told, what was run is kept, and `--resume` does the rest.
+    #[test]
+    fn a_campaign_tells_what_it_found_and_goes_on_later() {
+        let (dir, calm) = (scratch("interrupted"), scratch("undisturbed"));
+        let args = ["--arc", "0.9.1", "--seeds", "200", "--jobs", "2"];
+        let child = begin(&args, &dir);
+        let results = dir.join("seeds.jsonl");
+        wait_until("some seeds", || std::fs::read_to_string(&results).is_ok_and(|text| text.lines().count() > 8));
+        interrupt(&child);
+        let stopped = child.wait_with_output().expect("it ends");
+        let seen = read_seeds(&results).expect("whole lines").0.len();
+        assert!(seen < 200, "two hundred seeds take longer than that");
+        let (data, talk) = (String::from_utf8_lossy(&stopped.stdout), String::from_utf8_lossy(&stopped.stderr));
+        assert_eq!(stopped.status.code(), Some(130), "{talk}");
+        assert!(data.starts_with(&format!("{seen} seeds of profile pr on 0.9.1")), "{data}");
+        assert!(data.contains("fails first at"), "0.9.1 has bugs that eight seeds find: {data}");
+        assert!(talk.ends_with(&format!("stopped after {seen} of 200 seeds; go on with --resume\n")), "{talk}");
+
+        let resumed = begin(&args, &dir).wait_with_output().expect("it ends");
+        let undisturbed = begin(&args, &calm).wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&resumed.stdout), String::from_utf8_lossy(&undisturbed.stdout));
+        assert_eq!(resumed.status.code(), Some(1));
+    }
+
+    /// A world that takes long is waited for, and by the second Ctrl-C no more.
+    #[test]
+    fn a_second_one_ends_it_at_once() {
+        let dir = scratch("impatient");
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let (endless, out) = (dir.join("endless.yaml"), dir.join("out"));
+        let text = include_str!("../profiles/pr.yaml").replace("run_for: 6m", "run_for: 60d");
+        std::fs::write(&endless, text.replace("events: 2000000", "events: 1000000000")).expect("written");
+        let profile = endless.display().to_string();
+        let mut child = begin(&["--seeds", "1", "--jobs", "1", "--profile", &profile], &out);
+        wait_until("a campaign", || out.join("campaign.json").exists());
+        interrupt(&child);
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(child.try_wait().expect("it is there").is_none(), "it finishes its world");
+        interrupt(&child);
+        let ended = child.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(130));
+        assert!(ended.stdout.is_empty(), "nothing is told any more");
+    }
+}
+
 /// Whatever the last line of the results was cut to, resuming drops exactly that line.
 #[test]
 fn a_torn_line_is_dropped_and_a_foreign_one_refused() {

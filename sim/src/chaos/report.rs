@@ -153,9 +153,9 @@ pub fn cases(header: &Header, profile: &Profile, sums: &Sums, findings: &[Findin
     failed
 }
 
-/// For programs: [`CampaignLine`]s.
-pub fn json(header: &Header, sums: &Sums, findings: &[Finding], out: &Path) -> String {
-    let mut lines = vec![CampaignLine::campaign(header, sums, false)];
+/// For programs: [`CampaignLine`]s; `stopped` if somebody stopped the campaign.
+pub fn json(header: &Header, sums: &Sums, findings: &[Finding], out: &Path, stopped: bool) -> String {
+    let mut lines = vec![CampaignLine::campaign(header, sums, stopped)];
     lines.extend(sums.classes.iter().map(|(class, sum)| CampaignLine::class(class, sum)));
     lines.extend(findings.iter().map(|f| CampaignLine::finding(f, out)));
     lines.iter().map(|l| l.to_json() + "\n").collect()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use controller_core::Release;
 
@@ -181,6 +182,7 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
         (None, None) => Some(profile.seeds),
     };
     let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let stop = (io.interrupts)();
     let header = Header::new(&profile, args.arc, seeds, shard);
     let (mut results, seen) = match Results::open(&args.out, &header, args.resume) {
         Ok(opened) => opened,
@@ -201,15 +203,24 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
             broken = Some(error);
         }
         meter.tell(&sums);
-        broken.is_none() && !meter.is_over()
+        broken.is_none() && !meter.is_over() && !stop.load(Ordering::Relaxed)
     };
     quietly(unheard, || campaign.run(&done, &mut sink));
     meter.end();
     if let Some(error) = broken {
         return refused(&error, io);
     }
-    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: !args.no_shrink };
-    conclude(&header, &profile, &sums, &args.out, told, io)
+    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: !args.no_shrink, stop: &stop };
+    let exit = conclude(&header, &profile, &sums, &args.out, told, io);
+    if exit == Exit::Interrupted {
+        let how_far = match campaign.len() {
+            None => format!("{} seeds", sums.seeds),
+            Some(all) if sums.seeds < all => format!("{} of {all} seeds", sums.seeds),
+            Some(all) => format!("all {all} seeds, before everything was shrunk"),
+        };
+        io.say(&format!("stopped after {how_far}; go on with --resume\n"));
+    }
+    exit
 }
 
 /// How the end is told.
@@ -219,18 +230,21 @@ struct Told<'t> {
     /// Where it is written as JUnit XML.
     junit: Option<&'t Path>,
     shrink: bool,
+    /// Somebody wants it to end.
+    stop: &'t AtomicBool,
 }
 
 /// Findings, tables and the verdict of a campaign that is over.
 fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: Told<'_>, io: &mut Io<'_>) -> Exit {
     let Some(release) = header.release() else { return Exit::Rejected };
     let mut findings: Vec<Finding> = Vec::new();
-    if told.shrink && !sums.classes.is_empty() {
+    let stopped = || told.stop.load(Ordering::Relaxed);
+    if told.shrink && !sums.classes.is_empty() && !stopped() {
         let seeds: Vec<(Class, Vec<u64>)> =
             sums.classes.iter().map(|(c, s)| (c.clone(), s.fastest.iter().map(|(_, seed)| *seed).collect())).collect();
         io.say(&format!("shrinking what was found: {} classes\n", seeds.len()));
         let draw = |seed| draw(seed, profile, release);
-        findings = quietly(unheard, || finding::distinct(&seeds, &draw, profile.shrink, 4, &|| true));
+        findings = quietly(unheard, || finding::distinct(&seeds, &draw, profile.shrink, 4, &|| !stopped()));
     }
     for finding in &findings {
         let file = finding.file(out);
@@ -250,14 +264,18 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
             }
         }
     }
+    let stopped = stopped();
+    // Of a campaign that was stopped nobody demands that it has been everywhere.
+    let demands_coverage = profile.demands_coverage && !stopped;
+    let profile = &Profile { demands_coverage, ..profile.clone() };
     let text = if told.json {
-        report::json(header, sums, &findings, out)
+        report::json(header, sums, &findings, out, stopped)
     } else {
         report::text(header, profile, sums, &findings, out)
     };
     io.print(&text);
     let exit = ci::publish(&report::cases(header, profile, sums, &findings, out), told.junit, io);
-    report::verdict(profile, release, sums).and(exit)
+    if stopped { Exit::Interrupted } else { report::verdict(profile, release, sums).and(exit) }
 }
 
 /// Joins the results of shards into one report.
@@ -302,7 +320,7 @@ pub(super) fn merge(args: &MergeArgs, io: &mut Io<'_>) -> Exit {
     let shrinks = profile_of.is_some() && !args.no_shrink;
     let profile = profile_of.or_else(|| Profile::named("nightly"));
     let Some(profile) = profile else { return Exit::Rejected };
-    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: shrinks };
+    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: shrinks, stop: &AtomicBool::new(false) };
     let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if missing > 0 { exit.and(Exit::Inconclusive) } else { exit }
 }

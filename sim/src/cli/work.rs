@@ -1,6 +1,24 @@
 //! Long work: how many things are done at a time, how long one took, what panics say meanwhile. Never decides what is done.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
+
+use crate::exit::Exit;
+
+/// From now on the first Ctrl-C ends nothing but is told by what is given back; the second one ends the process at once. For work
+/// that can stop in good order.
+pub(super) fn interrupts() -> Arc<AtomicBool> {
+    let told = Arc::new(AtomicBool::new(false));
+    // In this order: the first one finds nothing told yet. Where the system takes no handler Ctrl-C ends the process as ever.
+    let second = flag::register_conditional_shutdown(SIGINT, Exit::Interrupted.code().into(), Arc::clone(&told));
+    let first = second.and_then(|_| flag::register(SIGINT, Arc::clone(&told)));
+    drop(first);
+    told
+}
 
 /// How many things are done at a time: as many as asked for, else one per processor.
 pub(super) fn workers(asked: Option<usize>) -> usize {
