@@ -1,7 +1,7 @@
 //! proptest strategies (feature `proptest`): worlds, jobs, operators and faults at random, for other people's property suites.
 //!
-//! A plan is drawn as chaos draws it ([`crate::chaos::draw`]) from a seed that proptest gives. A failure shrinks: actions disappear, the
-//! world's network gets its defaults. [`failing`] makes it as small as chaos does and saves it as a scenario file.
+//! A plan is drawn as chaos draws it ([`crate::chaos::draw`]) from a seed that proptest gives. A failure shrinks: actions
+//! disappear, the world's network gets its defaults. [`failing`] makes it as small as chaos does and saves it as a scenario file.
 //!
 //! ```
 //! use arc_sim::{Simulation, chaos::Profile, strategy};

@@ -114,6 +114,7 @@ fn a_killed_campaign_is_resumed_without_loss_and_without_repeating() {
 
 #[cfg(unix)]
 mod interrupted {
+    use std::io::{BufRead, BufReader, Read};
     use std::process::{Child, Stdio};
     use std::time::Duration;
 
@@ -121,7 +122,7 @@ mod interrupted {
 
     fn begin(args: &[&str], dir: &Path) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_arc-sim"));
-        command.args(["chaos", "--progress", "none", "--no-shrink", "--resume", "--out"]).arg(dir).args(args);
+        command.args(["chaos", "--progress", "none", "--resume", "--out"]).arg(dir).args(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
     }
 
@@ -145,7 +146,7 @@ mod interrupted {
     #[test]
     fn a_campaign_tells_what_it_found_and_goes_on_later() {
         let (dir, calm) = (scratch("interrupted"), scratch("undisturbed"));
-        let args = ["--arc", "0.9.1", "--seeds", "200", "--jobs", "2"];
+        let args = ["--arc", "0.9.1", "--seeds", "200", "--jobs", "2", "--no-shrink"];
         let child = begin(&args, &dir);
         let results = dir.join("seeds.jsonl");
         wait_until("some seeds", || std::fs::read_to_string(&results).is_ok_and(|text| text.lines().count() > 8));
@@ -165,6 +166,30 @@ mod interrupted {
         assert_eq!(resumed.status.code(), Some(1));
     }
 
+    /// While findings are made small: the one at hand is finished, the others are left for later.
+    #[test]
+    fn shrinking_stops_after_the_finding_at_hand() {
+        let dir = scratch("interrupted-shrinking");
+        let mut child = begin(&["--arc", "0.9.1", "--seeds", "20", "--json"], &dir);
+        let mut talk = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        talk.read_line(&mut line).expect("it talks");
+        assert!(line.starts_with("shrinking what was found: "), "{line}");
+        interrupt(&child);
+        let stopped = child.wait_with_output().expect("it ends");
+        talk.read_to_string(&mut line).expect("it talks");
+        assert_eq!(stopped.status.code(), Some(130), "{line}");
+        let last = "stopped after all 20 seeds, while what was found was made small; go on with --resume\n";
+        assert!(line.ends_with(last), "{line}");
+        let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&stopped.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let of = |kind: &str| lines.iter().filter(|l| l["type"] == kind).count();
+        assert_eq!((&lines[0]["stopped"], &lines[0]["seeds"]), (&true.into(), &20.into()));
+        assert!(of("class") > 4 && of("finding") <= 1, "{lines:?}");
+    }
+
     /// A world that takes long is waited for, and by the second Ctrl-C no more.
     #[test]
     fn a_second_one_ends_it_at_once() {
@@ -174,7 +199,7 @@ mod interrupted {
         let text = include_str!("../profiles/pr.yaml").replace("run_for: 6m", "run_for: 60d");
         std::fs::write(&endless, text.replace("events: 2000000", "events: 1000000000")).expect("written");
         let profile = endless.display().to_string();
-        let mut child = begin(&["--seeds", "1", "--jobs", "1", "--profile", &profile], &out);
+        let mut child = begin(&["--seeds", "1", "--no-shrink", "--profile", &profile], &out);
         wait_until("a campaign", || out.join("campaign.json").exists());
         interrupt(&child);
         std::thread::sleep(Duration::from_millis(200));

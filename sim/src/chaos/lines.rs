@@ -1,10 +1,10 @@
-//! The lines that `chaos --json` and `merge --json` print: one `campaign`, then a `class` for each kind of failure, then a `finding`
-//! for each that was shrunk. Never adds anything up.
+//! The lines that `chaos --json` and `merge --json` print: one `campaign`, then a `class` for each kind of failure, then a
+//! `finding` for each that was shrunk. Never adds anything up.
 //!
-//! Every line is an object with `v` (version of this format, [`VERSION`](crate::report::event::VERSION)) and `type`. Its JSON Schema is
-//! made from these types: `arc-sim schema --chaos`, or `sim/schema/chaos.schema.json`. Members and types of lines may be added within
-//! a version, so readers ignore what they do not know; what is there keeps its name and meaning. Times are microseconds of virtual
-//! time.
+//! Every line is an object with `v` (version of this format, [`VERSION`](crate::report::event::VERSION)) and `type`. Its JSON
+//! Schema is made from these types: `arc-sim schema --chaos`, or `sim/schema/chaos.schema.json`. Members and types of lines may be
+//! added within a version, so readers ignore what they do not know; what is there keeps its name and meaning. Times are
+//! microseconds of virtual time.
 
 use std::path::Path;
 

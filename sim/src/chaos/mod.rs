@@ -1,8 +1,8 @@
 //! Chaos: worlds and faults at random, and what becomes of a failure once one is found.
 //!
-//! Reading order: [`profile`] (how wild) → [`draw`](mod@draw) (seed → plan) → [`settle`] (how long a world may take to come to rest) →
-//! [`seed`] (one seed, run) → [`campaign`] (many) → [`shrink`] → [`finding`] (class, causes, scenario file) → [`report`], [`lines`]. Parallelism is by
-//! seed, never inside a world; nothing here decides what a fault or a promise is.
+//! Reading order: [`profile`] (how wild) → [`draw`](mod@draw) (seed → plan) → [`settle`] (how long a world may take to come to
+//! rest) → [`seed`] (one seed, run) → [`campaign`] (many) → [`shrink`] → [`finding`] (class, causes) → [`report`] (tables, scenario
+//! files) and [`lines`]. Parallelism is by seed, never inside a world; nothing here decides what a fault or a promise is.
 
 mod draws;
 

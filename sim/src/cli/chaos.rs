@@ -210,13 +210,18 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
     if let Some(error) = broken {
         return refused(&error, io);
     }
-    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: !args.no_shrink, stop: &stop };
+    // Who is told to stop when nothing is left to do has done it.
+    let shrink = !args.no_shrink && !sums.classes.is_empty();
+    if !shrink && campaign.len().is_some_and(|all| sums.seeds >= all) {
+        stop.store(false, Ordering::Relaxed);
+    }
+    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink, stop: &stop };
     let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if exit == Exit::Interrupted {
         let how_far = match campaign.len() {
             None => format!("{} seeds", sums.seeds),
             Some(all) if sums.seeds < all => format!("{} of {all} seeds", sums.seeds),
-            Some(all) => format!("all {all} seeds, before everything was shrunk"),
+            Some(all) => format!("all {all} seeds, while what was found was made small"),
         };
         io.say(&format!("stopped after {how_far}; go on with --resume\n"));
     }

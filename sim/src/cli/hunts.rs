@@ -1,4 +1,5 @@
-//! `arc-sim hunts`: how long chaos takes to find the bugs of ARC's releases that are known. Measures processor time; decides nothing.
+//! `arc-sim hunts`: how long chaos takes to find the bugs of ARC's releases that are known. Measures processor time; decides
+//! nothing.
 
 use super::work::Clock;
 use super::{Io, files};
