@@ -303,6 +303,9 @@ fn merged_job(old: Option<&JobRef>, add: &JobRef) -> Option<JobRef> {
     if add.job_id.is_some() {
         job.job_id = add.job_id;
     }
+    if !add.job_runner_id.is_none() {
+        job.job_runner_id = add.job_runner_id;
+    }
     let texts = [
         (&mut job.job_repository_name, &add.job_repository_name),
         (&mut job.job_workflow_ref, &add.job_workflow_ref),

@@ -126,6 +126,11 @@ pub(crate) fn unknown_members(object: &mut Object, schema: SchemaVersion) {
             if schema >= NO_JIT_CONFIG {
                 drop_member!(o, status.runner_jit_config);
             }
+            if o.status.job.as_ref().is_some_and(|j| !j.job_runner_id.is_none())
+                && let Some(job) = &mut Arc::make_mut(o).status.job
+            {
+                Arc::make_mut(job).job_runner_id = arc_api::RunnerId(0);
+            }
             if schema < JOB_ID && o.status.job.as_ref().is_some_and(|j| j.job_id.is_some()) {
                 let status = &mut Arc::make_mut(o).status;
                 if let Some(job) = &mut status.job {

@@ -501,9 +501,10 @@ impl ErStatus {
     pub fn has_job_request(&self) -> bool {
         self.job.as_ref().is_some_and(|j| j.job_request_id.0 > 0)
     }
-    /// `jobId` is set: the test from 0.13.0 on.
+    /// `jobId` is set: the test from 0.13.0 on. A job that another registration took is not this one's.
     pub fn has_job_id(&self) -> bool {
-        self.job.as_ref().is_some_and(|j| j.job_id.is_some())
+        let own = |j: &JobRef| j.job_runner_id.is_none() || j.job_runner_id == self.runner_id;
+        self.job.as_ref().is_some_and(|j| j.job_id.is_some() && own(j))
     }
 }
 
@@ -549,6 +550,9 @@ pub struct JobRef {
     /// Written from 0.13.0 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
+    /// The registration that took it (corrected controller).
+    #[serde(skip_serializing_if = "RunnerId::is_none")]
+    pub job_runner_id: RunnerId,
 }
 
 impl RequestId {

@@ -286,6 +286,8 @@ macro_rules! with_more_switches {
                 No = "no",
                 /// Yes (0.13.0 on).
                 Yes = "yes",
+                /// With the registration that took it: a write that comes late says nothing of a later one.
+                WithRunner = "with-runner",
             }
             /// Whether polls tell the capacity (#3431).
             listener_capacity: CapacityHeader {

@@ -238,6 +238,7 @@ impl Behaviour {
         self.listener_no_statistics = NoStatistics::Kept;
         self.listener_poison = PoisonRule::Deleted;
         self.listener_patch_error = PatchError::Retry;
+        self.listener_job_id = ListenerJobId::WithRunner;
         self.scaler = ScalerRule::DemandAware;
         self.listener_poll_error = PollError::Retry;
     }

@@ -341,8 +341,8 @@ impl Listener {
         let Source::Message(message) = &self.work.source else { return true };
         while let Some(event) = message.events.get(self.work.started) {
             self.work.started += 1;
-            if let JobEventKind::Started { runner_name, .. } = &event.kind {
-                self.writer.push(Write::Started { runner: runner_name.clone(), job: event.job.clone() });
+            if let JobEventKind::Started { runner: id, runner_name } = &event.kind {
+                self.writer.push(Write::Started { runner: runner_name.clone(), id: *id, job: event.job.clone() });
                 if !is_next(&self.setup.behaviour) {
                     return false;
                 }

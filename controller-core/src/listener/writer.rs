@@ -14,7 +14,7 @@ use arc_api::crd::{Condition, Conditions, JobRef};
 use arc_api::kube::{AlStatusPatch, Body, ErStatusPatch, KubeOk, KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
 use arc_api::service::JobInfo;
-use arc_api::{Duration, JobId, Kind, Str, Time};
+use arc_api::{Duration, JobId, Kind, RunnerId, Str, Time};
 
 use super::{Output, Setup, WriteId};
 use crate::behaviour::{ListenerJobId, PatchError};
@@ -30,7 +30,7 @@ pub(super) enum Write {
     /// Spec of the runner set.
     Target(Target),
     /// Status of the runner that took a job.
-    Started { runner: Str, job: Arc<JobInfo> },
+    Started { runner: Str, id: RunnerId, job: Arc<JobInfo> },
     /// Status of the listener.
     Conditions(Conditions),
 }
@@ -181,8 +181,10 @@ fn request(setup: &Setup, write: &Write) -> KubeRequest {
             Sub::Main,
             Body::ErsSpec { replicas: Some(target.replicas), patch_id: target.patch_id },
         ),
-        Write::Started { runner, job } => {
-            let with_id = setup.behaviour.listener_job_id == ListenerJobId::Yes && job.id != JobId(0);
+        Write::Started { runner, id, job } => {
+            let switch = setup.behaviour.listener_job_id;
+            let with_id = switch != ListenerJobId::No && job.id != JobId(0);
+            let with_runner = switch == ListenerJobId::WithRunner;
             let job = JobRef {
                 job_request_id: job.request,
                 job_repository_name: job.repository.clone(),
@@ -190,6 +192,7 @@ fn request(setup: &Setup, write: &Write) -> KubeRequest {
                 workflow_run_id: job.workflow_run,
                 job_display_name: job.display_name.clone(),
                 job_id: with_id.then_some(job.id),
+                job_runner_id: if with_runner { *id } else { RunnerId(0) },
             };
             let status = ErStatusPatch { job: Some(Arc::new(job)), ..ErStatusPatch::default() };
             patch(Kind::EphemeralRunner, in_set(runner), Sub::Status, Body::ErStatus(Box::new(status)))
