@@ -95,8 +95,11 @@ impl AlPass {
     }
 
     fn remove(&mut self, kind: Kind, is_deleting: bool, key: Key, o: &Observed<'_>) -> Decision {
-        self.remains = true;
-        if is_deleting { self.next_part(o) } else { self.delete(Step::AfterPartDeleted, kind, key) }
+        if is_deleting {
+            self.remains = true;
+            return self.next_part(o);
+        }
+        self.delete(Step::AfterPartDeleted, kind, key)
     }
 
     /// A part is on its way: stepwise releases stop here, and every such stop doubles the key's delay.
@@ -111,8 +114,16 @@ impl AlPass {
     }
 
     pub(super) fn after_part_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
-        match Self::take_deleted(o) {
-            Ok(()) => self.next_part(o),
+        match o.take_reply().into_kube() {
+            Ok(_) => {
+                self.remains = true;
+                self.next_part(o)
+            }
+            // Gone, whatever the cache says: nothing to wait for.
+            Err(e) if e.is_not_found() && Self::is_corrected(o) => {
+                self.part += 1;
+                self.remove_parts(o)
+            }
             Err(e) => self.fail(o, ("Failed to cleanup listener resources before deletion", "Cleanup"), e.text()),
         }
     }
