@@ -329,10 +329,14 @@ impl SetState {
 }
 
 impl Ledger {
-    /// Whether a listener has told of a job of the runner of this name.
+    /// Whether the service has called the job over.
+    pub fn is_over(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|j| j.ended.is_some())
+    }
+    /// Whether a listener has told of a job of the runner of this name, and its pod is there.
     pub fn is_known_busy(&self, name: &Str) -> bool {
-        let runner = self.by_name.get(name).and_then(|place| self.runners.get(place)?.object.as_ref());
-        runner.is_some_and(|r| r.status.has_job_id())
+        let Some(runner) = self.by_name.get(name).and_then(|place| self.runners.get(place)) else { return false };
+        runner.pod.is_some() && runner.object.as_ref().is_some_and(|r| r.status.has_job_id())
     }
     /// A manager has this long to come round.
     pub fn manager_recovers(&mut self, now: Time, seconds: u64) {

@@ -10,13 +10,13 @@ use super::ledger::{JobState, Online, Registration, SetKey};
 use crate::trace::EventId;
 
 impl Invariants {
-    /// Something happened inside the service. `works` is asked whether the process of a registration still has a job.
+    /// Something happened inside the service. `job_of` is asked which job the process of a registration still has.
     pub(crate) fn on_service(
         &mut self,
         event: &ServiceEvent,
         now: Time,
         cause: EventId,
-        works: impl Fn(RunnerId) -> bool,
+        job_of: impl Fn(RunnerId) -> Option<JobId>,
     ) {
         match event {
             ServiceEvent::JobQueued { job } => {
@@ -83,7 +83,11 @@ impl Invariants {
                 self.looked("busy-runner-kept");
                 let busy = self.ledger.registrations.get(runner).is_some_and(|r| r.state == Online::Busy);
                 let could_know = !self.ledger.mistakes_busy || self.ledger.is_known_busy(name);
-                if busy && *why == RunnerEnd::Removed && could_know && works(*runner) {
+                if busy
+                    && *why == RunnerEnd::Removed
+                    && could_know
+                    && job_of(*runner).is_some_and(|j| !self.ledger.is_over(j))
+                {
                     self.report(
                         "busy-runner-kept",
                         "runner",

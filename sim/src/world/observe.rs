@@ -88,11 +88,14 @@ impl World {
         }
         self.mark_service(event);
         let procs = &self.procs;
-        let works = |id: RunnerId| {
+        let job_of = |id: RunnerId| {
             let machines = procs.iter().flatten().map(|p| &p.machine);
-            machines.into_iter().any(|m| matches!(m, Machine::Runner(r) if r.registration() == id && r.job().is_some()))
+            machines.into_iter().find_map(|m| match m {
+                Machine::Runner(r) if r.registration() == id => r.job().map(|j| j.id),
+                _ => None,
+            })
         };
-        self.invariants.on_service(event, self.now, self.cause, works);
+        self.invariants.on_service(event, self.now, self.cause, job_of);
         self.job_triggers(event);
         if !self.faults.is_idle() {
             self.service_reactions(event);
@@ -251,7 +254,7 @@ impl World {
                     let ledger = &self.invariants.ledger;
                     let works = |r: &crate::process::runner::Runner| {
                         let known = ledger.registrations.contains_key(&r.registration());
-                        r.job().is_some() && (known || ledger.is_known_busy(&key.name))
+                        r.job().is_some_and(|j| !ledger.is_over(j.id)) && (known || ledger.is_known_busy(&key.name))
                     };
                     let busy = self.containers.iter().any(|((s, ..), id)| {
                         let here = |p: &&Process| *s == site && p.pod_name == key.name;
