@@ -29,6 +29,9 @@ use crate::loops::{
     scheduler::Scheduler,
 };
 
+/// More runs of loops than any instant has: 5,000 pods of a cluster, each of them noticed by each loop.
+const TURNS_MAX: u32 = 100_000;
+
 /// Names a fault, so that it can be ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FaultId(u64);
@@ -152,7 +155,11 @@ impl Cluster {
     }
     /// Runs everything that is due, in a fixed order of the loops.
     pub fn advance(&mut self, now: Time) {
+        let mut turns = 0;
         while self.next_deadline() <= now {
+            turns += 1;
+            // A loop that asks to be run and does nothing would stand here for ever: a mistake of this crate, told as one.
+            assert!(turns <= TURNS_MAX, "the loops of the cluster go round at {now}");
             let mut ran = self.kubelets.run_one(&mut self.api, now);
             if self.api_up && !ran {
                 ran = self.scheduler.run_one(&mut self.api, &self.claims, now)

@@ -160,6 +160,28 @@ fn a_pod_that_is_forced_away_leaves_its_process_behind_for_seconds() {
 }
 
 #[test]
+fn a_pod_that_is_forced_away_as_its_kubelet_is_about_to_delete_it_is_gone_once() {
+    // Its container ends a second after SIGTERM; the final DELETE falls due before the kubelet hears that the pod is gone.
+    for ms in (1_000..1_600).step_by(5) {
+        let mut rig = rig();
+        rig.behave("c", |b| b.on_term = Some((secs(1), 0)));
+        rig.create(pod("p", &["c"], |_| {}));
+        rig.secs(5);
+        delete(&mut rig, "p", None);
+        rig.run_for(Duration::from_millis(ms));
+        let _ = rig.delete(
+            Kind::Pod,
+            "default",
+            "p",
+            DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() },
+        );
+        rig.secs(20);
+        assert!(rig.pod("p").is_none());
+        assert_eq!(rig.next(), Time::NEVER, "after {ms} ms");
+    }
+}
+
+#[test]
 fn before_1_27_a_deleted_pod_keeps_its_phase() {
     for (minor, last) in [(26, "Running c:Completed(0)"), (27, "Succeeded c:Completed(0)")] {
         let mut rig = version(minor);

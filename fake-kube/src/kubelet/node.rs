@@ -415,7 +415,11 @@ fn publish(worker: &mut PodWorker, notes: &[(&'static str, Str)], events: bool, 
     let uid = worker.uid();
     let key = worker.pod.metadata.key();
     // Source: kubernetes-api.md §5.1: the real patch is guarded by metadata.uid.
-    let Some(stored) = api.typed::<Pod>(&key).filter(|p| p.metadata.uid == uid).cloned() else { return };
+    let Some(stored) = api.typed::<Pod>(&key).filter(|p| p.metadata.uid == uid).cloned() else {
+        // Somebody deleted it by force, and the kubelet has not heard of it yet: nothing is left to delete.
+        worker.take_delete(now);
+        return;
+    };
     let who = Identity::Kubelet(worker.node.clone());
     if events {
         for (reason, message) in notes {
