@@ -6,8 +6,7 @@
 use arc_api::core::Secret;
 use arc_api::crd::ErPhase;
 use arc_api::kube::{ErStatusPatch, KubeOk, KubeRequest, Patch};
-use arc_api::meta::Key;
-use arc_api::pod::Pod;
+use arc_api::meta::{Key, Meta};
 use arc_api::service::{Op, ServiceOk};
 use arc_api::{Duration, Kind, Object, RunnerId, Str, format_smolstr};
 
@@ -49,7 +48,9 @@ pub(super) struct Progress {
 impl ErPass {
     pub(super) fn delete(&mut self, o: &mut Observed<'_>) -> Decision {
         let meta = &self.runner().metadata;
-        if !meta.has_finalizer(FINALIZER) {
+        // Without the first finalizer no release looks for the second, and the runner stays for ever (Q-ER-F1-MISSING).
+        let other = o.settings.behaviour.er_removal == RemovalTarget::Everything;
+        if !meta.has_finalizer(FINALIZER) && !(other && meta.has_finalizer(REGISTRATION_FINALIZER)) {
             return settled();
         }
         if !meta.has_finalizer(REGISTRATION_FINALIZER) {
@@ -74,7 +75,7 @@ impl ErPass {
     /// The secret knows a registration that the status does not know yet; without it, only the service knows.
     pub(super) fn after_deletion_secret_read(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_found::<Secret>() {
-            Ok(found) => self.secret = found,
+            Ok(found) => self.secret = found.filter(|s| self.may_take(o, &s.metadata)),
             Err(e) => return fail(o, "Failed to fetch secret", &e),
         }
         match self.secret_runner_id() {
@@ -197,10 +198,7 @@ impl ErPass {
 
     /// Pod, then secret. A waiting clean-up ends the pass at the first that is still there.
     fn clean_up_pod(&mut self, o: &mut Observed<'_>) -> Decision {
-        let any_owner = o.settings.behaviour.er_pod_exists != PodExists::CheckOwner;
-        let uid = self.uid();
-        let ours = |pod: &Pod| any_owner || pod.metadata.controller().is_some_and(|owner| owner.uid == uid);
-        match self.cached_pod(o).filter(|pod| ours(pod)) {
+        match self.cached_pod(o).filter(|pod| self.may_take(o, &pod.metadata)) {
             Some(pod) if !pod.metadata.is_deleting() => {
                 o.info("Deleting the runner pod");
                 self.delete_object(Step::AfterPodDeleted, Kind::Pod, self.key.clone())
@@ -208,6 +206,12 @@ impl ErPass {
             Some(_) if self.deletion.waiting => Decision::End(Outcome::Requeue),
             Some(_) | None => self.read_secret(Step::AfterCleanupSecretRead),
         }
+    }
+
+    /// Whether an object of the runner's name is the runner's: every release takes it for that (Q-FOREIGN-POD).
+    fn may_take(&self, o: &Observed<'_>, meta: &Meta) -> bool {
+        let any_owner = o.settings.behaviour.er_pod_exists != PodExists::CheckOwner;
+        any_owner || meta.controller().is_some_and(|owner| owner.uid == self.uid())
     }
 
     pub(super) fn after_pod_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
@@ -220,6 +224,7 @@ impl ErPass {
 
     pub(super) fn after_cleanup_secret_read(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_object() {
+            Ok(Some(object)) if !self.may_take(o, object.meta()) => self.objects_gone(o),
             Ok(Some(object)) if !object.meta().is_deleting() => {
                 o.info("Deleting the jitconfig secret");
                 self.delete_object(Step::AfterSecretDeleted, Kind::Secret, self.key.clone())

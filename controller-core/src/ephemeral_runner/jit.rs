@@ -262,7 +262,8 @@ impl ErPass {
         let Some(secret) = &self.secret else { return settled() };
         let foreign = secret.metadata.controller().is_none_or(|owner| owner.uid != self.uid());
         if foreign && o.settings.behaviour.er_pod_exists == PodExists::CheckOwner {
-            return self.report_foreign(o, "ForeignSecret", "a secret of another owner has this runner's name");
+            let since = secret.metadata.creation_timestamp;
+            return self.report_foreign(o, since, "ForeignSecret", "a secret of another owner has this runner's name");
         }
         let Some(id) = runner_id_of(secret) else {
             o.error("Runner config secret is corrupted: missing runnerId", "");

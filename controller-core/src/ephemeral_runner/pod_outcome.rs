@@ -54,7 +54,8 @@ impl ErPass {
         let behaviour = &o.settings.behaviour;
         let foreign = pod.metadata.controller().is_none_or(|owner| owner.uid != self.uid());
         if foreign && behaviour.er_pod_exists == PodExists::CheckOwner {
-            return self.report_foreign(o, "ForeignPod", "a pod of another owner has this runner's name");
+            let since = pod.metadata.creation_timestamp;
+            return self.report_foreign(o, since, "ForeignPod", "a pod of another owner has this runner's name");
         }
         if self.was_accepted(pod) {
             return self.record_acceptance();
@@ -504,13 +505,21 @@ impl ErPass {
         self.fail_pod(o, &pod)
     }
 
-    /// An object of somebody else has our name: say so and look again (Q-FOREIGN-POD).
+    /// An object of somebody else, there since `since`, has our name: say so and look again; one that stays takes the name,
+    /// and a runner of another name takes our place (Q-FOREIGN-POD).
     pub(super) fn report_foreign(
         &mut self,
-        _o: &Observed<'_>,
+        o: &mut Observed<'_>,
+        since: Time,
         reason: &'static str,
         message: &'static str,
     ) -> Decision {
+        let born = self.runner().metadata.creation_timestamp;
+        let given_up = since.max(born).after(FOREIGN_WAIT);
+        if given_up <= o.now && self.runner().status.reason == reason {
+            o.info("The name of the ephemeral runner is taken. Deleting it");
+            return self.delete_runner(Step::AfterRunnerDeleted);
+        }
         self.wake = Some(FOREIGN_WAIT);
         if self.runner().status.reason == reason {
             return self.rest();

@@ -166,6 +166,29 @@ fn a_pod_of_another_owner_is_a_dead_end_that_only_the_corrected_controller_repor
 }
 
 #[test]
+fn a_name_that_stays_taken_costs_the_corrected_controller_the_runner_and_nobody_else_anything() {
+    for taken in [Kind::Pod, Kind::Secret] {
+        let mut w = World::new(Release::Next);
+        bare(&mut w, "r");
+        match taken {
+            Kind::Pod => w.put(Pod { metadata: Meta::named(NS, "r"), ..Pod::default() }),
+            _ => w.put(Secret { metadata: Meta::named(NS, "r"), ..Secret::default() }),
+        };
+        w.sync();
+        settle(&mut w, "r");
+        w.run("r");
+        assert!(!is_gone(&w, "r"), "it may be taken for a moment only");
+        w.wait(30);
+        settle(&mut w, "r");
+        settle(&mut w, "r");
+        assert!(is_gone(&w, "r"));
+        assert!(w.registered.is_empty());
+        let stays = [w.get::<Pod>("r").is_some(), w.get::<Secret>("r").is_some()];
+        assert_eq!(stays, [taken == Kind::Pod, taken == Kind::Secret], "what is not ours stays");
+    }
+}
+
+#[test]
 fn a_taken_name_is_looked_up_removed_and_registered_anew() {
     for release in [Release::V0_12_1, Release::V0_14_2, Release::Next] {
         let mut w = World::new(release);

@@ -64,11 +64,17 @@ fn what_hooks_left_behind_goes_with_the_runner() {
 }
 
 #[test]
-fn a_runner_without_its_first_finalizer_is_left_terminating() {
-    let mut w = up(Release::V0_14_2);
-    w.update::<EphemeralRunner>("r", |r| r.metadata.finalizers = [REGISTRATION_FINALIZER.into()].into());
-    delete(&mut w, "r");
-    w.take_trace();
-    assert_eq!(w.run("r"), Outcome::Settled);
-    check_trace(&mut w, &[]);
+fn a_runner_without_its_first_finalizer_is_left_terminating_by_all_but_the_corrected_controller() {
+    for release in [Release::V0_14_2, Release::Next] {
+        let mut w = up(release);
+        w.update::<EphemeralRunner>("r", |r| r.metadata.finalizers = [REGISTRATION_FINALIZER.into()].into());
+        delete(&mut w, "r");
+        w.take_trace();
+        assert_eq!(w.run("r"), Outcome::Settled);
+        let corrected = release == Release::Next;
+        assert_eq!((w.get::<EphemeralRunner>("r").is_none(), w.registered.is_empty()), (corrected, corrected));
+        if !corrected {
+            check_trace(&mut w, &[]);
+        }
+    }
 }
