@@ -266,7 +266,8 @@ impl AlPass {
 
     fn read_secret(&mut self, o: &Observed<'_>) -> Decision {
         let spec = &self.listener().spec;
-        if o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked && spec.image != o.settings.image {
+        let foreign = spec.image != o.settings.image || self.key.namespace != o.settings.namespace;
+        if o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked && foreign {
             // Another controller's listener: its set replaces it, and its image may read another config (Q-CONFIG-FORMAT-ORPHAN).
             return Self::settle(o);
         }

@@ -14,6 +14,7 @@ mod children;
 mod cleanup;
 mod identity;
 mod protection;
+mod rights;
 mod scale_set;
 mod status;
 mod strays;
@@ -42,6 +43,7 @@ steps! {
     AfterRefusedVersionDeleted = "after-refused-version-deleted",
     AfterFinalizerAdded = "after-finalizer-added",
     AfterChangeHashWritten = "after-change-hash-written",
+    AfterRightsRead = "after-rights-read",
     AfterPendingStatus = "after-pending-status",
     AfterSecretRead = "after-secret-read",
     AfterServiceSecretRead = "after-service-secret-read",
@@ -129,6 +131,8 @@ pub struct ArsPass {
     /// How the pass ends once its failure has been reported.
     verdict: Option<Outcome>,
     checked: bool,
+    /// Another controller has a listener for the set, and the set is ours all the same.
+    has_rights: bool,
 }
 
 impl ArsPass {
@@ -154,6 +158,7 @@ impl ArsPass {
             again: None,
             verdict: None,
             checked: false,
+            has_rights: false,
         }
     }
 
@@ -326,6 +331,7 @@ impl ArsPass {
             }
             Step::AfterFinalizerAdded => self.after_finalizer_added(o),
             Step::AfterChangeHashWritten => self.after_change_hash_written(o),
+            Step::AfterRightsRead => self.after_rights_read(o),
             Step::AfterPendingStatus => match self.take_patched(o) {
                 Ok(()) => self.register(o),
                 Err(e) => Decision::End(Outcome::failed(&e)),

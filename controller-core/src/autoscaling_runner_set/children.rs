@@ -51,7 +51,7 @@ impl ArsPass {
     pub(super) fn listener_is_right(&mut self, o: &mut Observed<'_>, latest: &Arc<EphemeralRunnerSet>) -> Decision {
         if o.settings.behaviour.ars_listener_binding == ListenerBinding::Checked {
             // A rename orphans nothing: whatever listens for this set under another name goes first.
-            if let Some(stray) = self.strays(o).next() {
+            if let Some(stray) = self.next_stray(o) {
                 return if stray.metadata.is_deleting() {
                     self.settle()
                 } else {

@@ -30,6 +30,9 @@ impl ArsPass {
         if self.is_outdated(o) {
             return self.runner_sets(o);
         }
+        if let Some(question) = self.doubts_rights(o) {
+            return question;
+        }
         let ars = self.ars();
         let behaviour = &o.settings.behaviour;
         let differs = |key: &str, wanted: &Str| match ars.metadata.annotation(key) {
