@@ -22,7 +22,7 @@ use super::classify::Census;
 use super::scale::{has_job, is_useless};
 use super::{ErsPass, PODS_NOT_STARTING, Step, TEMPLATE_REJECTED, fail, own_runners, settled};
 use crate::behaviour::{Behaviour, ErsGate, ErsScaleDown, FailedCounts, TemplateProbe};
-use crate::ephemeral_runner::{NOT_STARTING, OUTDATED, POD_REJECTED};
+use crate::ephemeral_runner::{NOT_STARTING, OUTDATED, POD_REJECTED, RUNNER_CONTAINER};
 use crate::labels::SCALE_SET_NAME;
 use crate::reconcile::{Decision, Observed};
 
@@ -102,7 +102,8 @@ impl ErsPass {
         self.conditions = Some(verdict.conditions);
         self.wake = verdict.wake.filter(|_| replicas > view.alive());
         let room = if verdict.probing { (1 - view.idle).max(0) } else { i32::MAX };
-        let short = (replicas - view.alive() - view.held.len() as i32).max(0);
+        let leaving = self.leaving(o, runners.iter().copied());
+        let short = self.short(o, &view, leaving).max(0);
         let surplus = view.surplus(self.most(o));
         let settled = view.alive() >= replicas;
         self.census = view.census;
@@ -127,6 +128,26 @@ impl ErsPass {
         let owner = self.set().metadata.controller().map(|c| Key::new(self.key.namespace.clone(), c.name.clone()));
         let ars = owner.and_then(|key| o.caches.get::<AutoscalingRunnerSet>(&key));
         ars.map_or(i32::MAX, |a| a.spec.max())
+    }
+
+    /// How many runners are missing, with room for them below maxRunners.
+    fn short(&self, o: &Observed<'_>, view: &View, leaving: i32) -> i32 {
+        let missing = self.wanted(o) - view.alive() - view.held.len() as i32;
+        missing.min(self.max(o).saturating_sub(view.alive() + leaving))
+    }
+
+    /// Runners that somebody deleted and that go on with their job, for hours perhaps: their pods take up what maxRunners
+    /// allows (Q-DELETING-BUSY-NOT-COUNTED).
+    fn leaving<'a>(&self, o: &Observed<'_>, runners: impl Iterator<Item = &'a Arc<EphemeralRunner>>) -> i32 {
+        let works = |r: &&Arc<EphemeralRunner>| {
+            r.metadata.is_deleting()
+                && has_job(r, &o.settings.behaviour)
+                && pod_of(o, r).is_some_and(|pod| {
+                    let runner = pod.status.container(RUNNER_CONTAINER);
+                    !pod.metadata.is_deleting() && runner.is_some_and(|c| c.state.is_running())
+                })
+        };
+        runners.filter(works).count() as i32
     }
 
     /// How many runners may stay. While jobs come and go one that is above the target may be about to end, and an idle one is
@@ -160,12 +181,11 @@ impl ErsPass {
         let cached: Vec<_> = o.caches.runners(&self.key).collect();
         let probing = self.verdict(o, &cached, &behaviour).probing;
         let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
-        let replicas = self.wanted(o);
         // What the cache shows as over may be gone.
         let there =
             |r: &Arc<EphemeralRunner>| view.spent.iter().chain(&view.held).any(|s| s.metadata.uid == r.metadata.uid);
         self.sweep.retain(there);
-        let short = replicas - view.alive() - view.held.len() as i32;
+        let short = self.short(o, &view, self.leaving(o, runners.iter()));
         if short.min(room) > 0 {
             self.missing = short.min(room);
             return self.call(
