@@ -48,6 +48,9 @@ pub const NOT_STARTING: &str = "PodNotStarting";
 /// Reason of the corrected controller: a quota leaves no room for the pod.
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 
+/// `status.endedGeneration` of a runner for whose end the listener has answered: it is not waited for.
+pub(crate) const END_ANSWERED: i64 = -1;
+
 /// More recorded failures than this end a runner (arc-controllers.md §5, `maxFailures`).
 const FAILURES_MAX: usize = 5;
 /// Wait by number of recorded failures, in seconds (arc-controllers.md §5).

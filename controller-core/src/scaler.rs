@@ -143,7 +143,7 @@ impl Scaler {
                 let settled = matches!(seen, Seen::Nothing) && demand.is_settled(self.max);
                 let target = self.clamp(wanted);
                 // While runners are wanted every second quiet poll has a new id: a spec that changes is the answer that the
-                // set waits for when a runner ended after its JobCompleted had been answered.
+                // set waits for when a runner ended after its JobCompleted had been answered, and the runner could not be told.
                 let answers = target > 0 && self.last_id == 0;
                 let quiet = settled && target == self.last && !answers;
                 self.seq += 1;

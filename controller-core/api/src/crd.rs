@@ -465,7 +465,7 @@ pub struct ErStatus {
     #[serde(flatten)]
     pub job: Option<Arc<JobRef>>,
     /// `next` only: `metadata.generation` of the EphemeralRunnerSet when this runner ended with its job. The runner counts as
-    /// capacity until the set's spec changes again.
+    /// capacity until the set's spec changes again. -1, written by the listener: the spec does without it already.
     #[serde(skip_serializing_if = "zero64")]
     pub ended_generation: i64,
     /// `next` only: how often the API refused this runner's pod in a row.

@@ -15,7 +15,8 @@ use arc_api::{Duration, Kind, Str, Time, Uid, format_smolstr};
 
 use super::pod_create::without;
 use super::{
-    ErPass, NO_PHASE, NOT_STARTING, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, is_runner_unknown, settled,
+    END_ANSWERED, ErPass, NO_PHASE, NOT_STARTING, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail,
+    is_runner_unknown, settled,
 };
 use crate::behaviour::{
     ErBackoff, ExitWithJob, ExitZero, InitFailure, Outdated, PodExists, PodFailed, ReadySource, RegistrationCheck,
@@ -175,6 +176,7 @@ impl ErPass {
         if counted || live.metadata.is_deleting() {
             return settled();
         }
+        self.runner = Some(live);
         self.mark_succeeded(o)
     }
 
@@ -184,7 +186,8 @@ impl ErPass {
         let want = ErStatusPatch {
             phase: Some(ErPhase::Succeeded),
             ready: verified.then_some(false),
-            ended_generation: verified.then(|| self.set_generation(o)),
+            ended_generation: (verified && self.runner().status.ended_generation != END_ANSWERED)
+                .then(|| self.set_generation(o)),
             ..ErStatusPatch::default()
         };
         self.patch_status(Step::AfterStatusWritten, want)

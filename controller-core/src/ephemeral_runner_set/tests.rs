@@ -4,7 +4,7 @@ use super::*;
 use crate::release::Release;
 use crate::test_world::{NS, SET, World, exited, running};
 use arc_api::core::Secret;
-use arc_api::crd::{ErPhase, JobRef, Overlay, Proxy, ProxyServer};
+use arc_api::crd::{ArsSpec, ArsStatus, AutoscalingRunnerSet, ErPhase, JobRef, Overlay, Proxy, ProxyServer};
 use arc_api::kube::{Reason, Status};
 use arc_api::pod::Pod;
 use arc_api::{Meta, OwnerRef, Time};
@@ -453,6 +453,47 @@ fn another_job_that_waits_gets_its_runner_with_the_listeners_answer() {
     w.run_set();
     assert_eq!(w.runners().len(), 2);
     assert!(w.runner("r0").metadata.is_deleting());
+}
+
+/// Q-STAMP-CLOSES-EARLY: the target knew of the end before the controller did.
+#[test]
+fn a_runner_whose_end_was_answered_before_anybody_saw_it_is_not_waited_for() {
+    let mut w = state(Release::Next, &[("B", 1)]);
+    w.listener(1, 3);
+    w.run_set();
+    w.update::<EphemeralRunner>("r0", |r| {
+        r.status.phase = ErPhase::Succeeded;
+        r.status.ended_generation = crate::ephemeral_runner::END_ANSWERED;
+    });
+    w.sync();
+    w.run_set();
+    assert_eq!(w.runners().len(), 2, "the job that waits has its runner at once");
+}
+
+/// Q-DELETING-BUSY-NOT-COUNTED.
+#[test]
+fn a_deleted_runner_that_still_works_takes_up_room_below_the_maximum() {
+    for (release, max, made) in [(Release::V0_14_2, 1, 1), (Release::Next, 1, 0), (Release::Next, 2, 1)] {
+        let mut w = state(release, &[("B", 1)]);
+        let spec = ArsSpec { max_runners: Some(max), ..ArsSpec::default() };
+        w.put(AutoscalingRunnerSet {
+            metadata: Meta::named(NS, "demo"),
+            spec: spec.into(),
+            status: ArsStatus::default(),
+        });
+        let owner = OwnerRef::controller(Kind::AutoscalingRunnerSet, &Meta::named(NS, "demo"));
+        w.update::<EphemeralRunnerSet>(SET, |s| s.metadata.owner_references = [owner].into());
+        w.listener(1, 3);
+        let (now, owner) = (w.now, OwnerRef::controller(Kind::EphemeralRunner, &w.runner("r0").metadata));
+        let mut pod = Pod { metadata: Meta::named(NS, "r0"), ..Pod::default() };
+        pod.metadata.owner_references = [owner].into();
+        w.put(pod);
+        w.kubelet("r0", running(now));
+        w.update::<EphemeralRunner>("r0", |r| r.metadata.deletion_timestamp = Some(now));
+        w.sync();
+        w.run_set();
+        assert_eq!(w.runners().len(), 1 + made, "{release}, at most {max}");
+    }
 }
 
 #[test]

@@ -364,7 +364,24 @@ impl Listener {
             None => true,
             Some(target) => {
                 self.writer.push(Write::Target(target));
+                self.answer_ends();
                 self.patches_in_background()
+            }
+        }
+    }
+    /// Tells the runners whose jobs are over that the target has been told without them: a set that sees such a runner end
+    /// only later would take it for one that the target still counts, and leave a job without a runner until the next poll
+    /// (Q-STAMP-CLOSES-EARLY).
+    fn answer_ends(&mut self) {
+        let Source::Message(message) = &self.work.source else { return };
+        if !is_next(&self.setup.behaviour) {
+            return;
+        }
+        for event in &message.events {
+            if let JobEventKind::Completed { runner_name, .. } = &event.kind
+                && !runner_name.is_empty()
+            {
+                self.writer.push(Write::Ended { runner: runner_name.clone() });
             }
         }
     }
@@ -385,7 +402,7 @@ impl Listener {
                 let initial = matches!(self.work.source, Source::Session(..));
                 self.fail(Failure::Scale { initial, target: *target, error: &error }, now);
             }
-            (Write::Conditions(_), _) => {}
+            (Write::Ended { .. } | Write::Conditions(_), _) => {}
         }
     }
 }

@@ -141,6 +141,7 @@ impl Rig {
         let (what, text) = match &patch.body {
             Body::ErsSpec { replicas: Some(r), patch_id: None } => ("set", format!("set={r}")),
             Body::ErsSpec { replicas: Some(r), patch_id: Some(id) } => ("set", format!("set={r}/{id}")),
+            Body::ErStatus(p) if p.job.is_none() => ("end", "end".to_owned()),
             Body::ErStatus(p) => {
                 let with_id = p.job.as_ref().is_some_and(|j| j.job_id.is_some());
                 ("run", if with_id { "run+id".to_owned() } else { "run".to_owned() })

@@ -21,7 +21,7 @@ fn one_job_is_acquired_scaled_for_and_recorded_before_its_messages_are_deleted()
     rig.say(20, 2, &[assigned(1)], statistics(0, 1));
     rig.say(30, 3, &[started(1)], statistics(0, 1));
     rig.say(40, 4, &[completed(1)], statistics(0, 0)).run(100);
-    let want = "E7 set=0/1 E12(1) set=1/2 E11(1) set=1/3 E11(2) run+id set=1/4 E11(3) set=0/5 E11(4) set=0/0";
+    let want = "E7 set=0/1 E12(1) set=1/2 E11(1) set=1/3 E11(2) run+id set=1/4 E11(3) set=0/5 end E11(4) set=0/0";
     assert_eq!(rig.calls(), want);
 }
 

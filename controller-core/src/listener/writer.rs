@@ -19,6 +19,7 @@ use arc_api::{Duration, JobId, Kind, RunnerId, Str, Time};
 use super::{Output, Setup, WriteId};
 use crate::behaviour::{ListenerJobId, PatchError};
 use crate::call::CallError;
+use crate::ephemeral_runner::END_ANSWERED;
 use crate::scaler::Target;
 
 /// How long `next` waits for the API server.
@@ -31,6 +32,8 @@ pub(super) enum Write {
     Target(Target),
     /// Status of the runner that took a job.
     Started { runner: Str, id: RunnerId, job: Arc<JobInfo> },
+    /// Status of the runner whose job is over, after the target that its end led to (`next`).
+    Ended { runner: Str },
     /// Status of the listener.
     Conditions(Conditions),
 }
@@ -123,7 +126,7 @@ impl Writer {
         match (self.rule, &write) {
             (PatchError::Exit, _) => Written::Failed(write, error),
             // The runner is gone: its job's data has nowhere to go.
-            (PatchError::Retry, Write::Started { .. }) if error.is_not_found() => Written::Ok,
+            (PatchError::Retry, Write::Started { .. } | Write::Ended { .. }) if error.is_not_found() => Written::Ok,
             // A Role without the right, or no listener object: the condition is not worth a wait of the others.
             (PatchError::Retry, Write::Conditions(_)) if error.status().is_some_and(|s| s.code < 500) => Written::Ok,
             (PatchError::Retry, _) => {
@@ -166,6 +169,7 @@ impl Write {
         match (self, newer) {
             (Write::Target(_), Write::Target(_)) | (Write::Conditions(_), Write::Conditions(_)) => true,
             (Write::Started { runner: a, .. }, Write::Started { runner: b, .. }) => a == b,
+            (Write::Ended { runner: a }, Write::Ended { runner: b }) => a == b,
             _ => false,
         }
     }
@@ -195,6 +199,10 @@ fn request(setup: &Setup, write: &Write) -> KubeRequest {
                 job_runner_id: if with_runner { *id } else { RunnerId(0) },
             };
             let status = ErStatusPatch { job: Some(Arc::new(job)), ..ErStatusPatch::default() };
+            patch(Kind::EphemeralRunner, in_set(runner), Sub::Status, Body::ErStatus(Box::new(status)))
+        }
+        Write::Ended { runner } => {
+            let status = ErStatusPatch { ended_generation: Some(END_ANSWERED), ..ErStatusPatch::default() };
             patch(Kind::EphemeralRunner, in_set(runner), Sub::Status, Body::ErStatus(Box::new(status)))
         }
         Write::Conditions(conditions) => {
