@@ -1,7 +1,8 @@
 //! Switches that are broken one by one must be noticed: each row names a scenario that no longer shows what it promises.
 //!
 //! A switch is broken by giving one release the value of another. `ARC_SIM_SWITCHES=all` tries every value of every switch on
-//! every run of every scenario and prints which run notices it first, and which switches nobody notices.
+//! every run of every scenario and prints which run notices it first, and which switches nobody notices; `=next` only those on
+//! the corrected controller, and prints all runs that notice.
 #![allow(clippy::disallowed_methods, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use controller_core::behaviour::Behaviour;
 
 fn scenarios() -> Vec<Loaded> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-    let mut files: Vec<PathBuf> = ["field", "healthy", "found"]
+    let mut files: Vec<PathBuf> = ["field", "healthy", "found", "quirks"]
         .iter()
         .flat_map(|folder| std::fs::read_dir(root.join(folder)).expect("a folder of scenarios"))
         .map(|entry| entry.expect("a file").path())
@@ -99,6 +100,37 @@ const NOTICED: &[(Release, &str, &str, &str)] = &[
     (Release::Next, "scaler", "floor", "kubernetes-mode"),
     (Release::Next, "scaler", "on-change", "upgrade-finalizer-not-found"),
     (Release::Next, "scaler", "empty-resets", "invalid-init-restart-policy"),
+    (Release::Next, "ers_own_status", "at-once", "two-managers-answer-each-other"),
+    (Release::Next, "ers_scale_down", "any-patch", "cancelled-job-takes-anothers-runner"),
+    (Release::Next, "outdated", "tears-down", "runner-version-refused"),
+    (Release::Next, "er_backoff", "none", "back-off-overtaken"),
+    (Release::Next, "er_backoff", "lost-wakeup", "lost-wake-up"),
+    (Release::Next, "er_pod_exists", "error", "pod-name-is-taken"),
+    (Release::Next, "er_pod_exists", "after-5s", "pod-name-is-taken"),
+    (Release::Next, "er_pod_failed", "evicted-only", "kubelet-has-no-room"),
+    (Release::Next, "er_removal", "status-id", "killed-between-registration-and-record"),
+    (Release::Next, "er_registration_check", "never", "daemon-dead-registration-gone"),
+    (Release::Next, "ars_drain", "replicas-only", "eventual-update-of-the-image"),
+    (Release::Next, "ars_ers_name", "generated", "github-forgets-the-scale-set"),
+    (Release::Next, "ars_scale_set_gone", "error", "uninstalled-after-github-forgot"),
+    (Release::Next, "ars_eventual_listener", "waits-for-runners", "eventual-update-of-a-limit"),
+    (Release::Next, "ars_scale_set_check", "never", "github-forgets-the-scale-set"),
+    (Release::Next, "overlays", "supported", "labels-without-annotations"),
+    (Release::Next, "al_replace", "phase-failed", "listener-ends-with-zero"),
+    (Release::Next, "al_replace", "terminated", "listener-evicted"),
+    (Release::Next, "al_replace", "terminated-or-evicted", "listener-refused-by-the-kubelet"),
+    (Release::Next, "al_restart", "immediate", "github-forgets-the-scale-set"),
+    (Release::Next, "al_set_gone", "error", "finalizers-stripped"),
+    (Release::Next, "al_role_rules", "hash-label", "rules-emptied"),
+    (Release::Next, "queue_bucket", "yes", "credentials-deleted-before-the-set"),
+    (Release::Next, "queue_bucket", "no", "credentials-deleted-before-the-set"),
+    (Release::Next, "http_timeout", "none", "poll-on-a-dead-connection"),
+    (Release::Next, "http_timeout", "five-minutes", "registration-that-hangs"),
+    (Release::Next, "listener_conflict", "sleep-and-retry", "two-sets-of-one-name"),
+    (Release::Next, "listener_close", "never", "stop-without-an-answer"),
+    (Release::Next, "listener_job_id", "no", "deleted-runner-still-works"),
+    (Release::Next, "scaler", "every-message", "statistics-of-zero"),
+    (Release::Next, "scaler", "empty-keeps", "statistics-of-zero"),
     (Release::V0_12_0, "ers_gate", "always", "invalid-init-restart-policy"),
     (Release::V0_9_0, "ers_scale_down", "forced-only", "invalid-init-restart-policy"),
     (Release::V0_9_0, "ers_scale_down", "forced-with-retry", "invalid-init-restart-policy"),
@@ -119,6 +151,26 @@ fn a_broken_switch_is_noticed() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_corrected_controllers_table_on_demand() {
+    if std::env::var("ARC_SIM_SWITCHES").as_deref() != Ok("next") {
+        return;
+    }
+    let loaded = scenarios();
+    let mut all = runs(&loaded);
+    all.retain(|r| r.release == Release::Next && r.holds(None));
+    for switch in Behaviour::SWITCHES {
+        for (value, _) in switch.values {
+            if Behaviour::of(Release::Next).get(switch.name) == Some(value) {
+                continue;
+            }
+            let noticed = all.iter().filter(|r| !r.holds(Some((switch.name, value))));
+            let names: Vec<&str> = noticed.map(|r| r.name.as_str()).collect();
+            println!("{} {value}: {}", switch.name, names.join(" "));
+        }
+    }
 }
 
 #[test]
