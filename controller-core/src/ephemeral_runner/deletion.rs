@@ -49,8 +49,9 @@ impl ErPass {
     pub(super) fn delete(&mut self, o: &mut Observed<'_>) -> Decision {
         let meta = &self.runner().metadata;
         // Without the first finalizer no release looks for the second, and the runner stays for ever (Q-ER-F1-MISSING).
-        let other = o.settings.behaviour.er_removal == RemovalTarget::Everything;
-        if !meta.has_finalizer(FINALIZER) && !(other && meta.has_finalizer(REGISTRATION_FINALIZER)) {
+        let looks = o.settings.behaviour.er_removal == RemovalTarget::Everything;
+        let waits = meta.has_finalizer(FINALIZER) || looks && meta.has_finalizer(REGISTRATION_FINALIZER);
+        if !waits {
             return settled();
         }
         if !meta.has_finalizer(REGISTRATION_FINALIZER) {
