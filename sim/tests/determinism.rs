@@ -2,16 +2,16 @@
 //! checked: a planted leak is found, and found where it began.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::expect_used)]
 
-mod drawn;
-
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::time::SystemTime;
 
 use arc_api::{Duration, Time};
+use arc_sim::chaos::{Profile, draw};
 use arc_sim::outcome::RunReport;
-use arc_sim::plan::{Action, Dur, Plan, PlannedAction, When};
+use arc_sim::plan::fault::{GhError, GhOp, Scope};
+use arc_sim::plan::{Action, Dur, Fault, Plan, PlannedAction, Ratio, When};
 use arc_sim::trace::{Trace, first_divergence};
 use arc_sim::world::{Leak, RunOptions, run, run_leaking};
 use controller_core::Release;
@@ -25,6 +25,11 @@ fn seeds(few: u64) -> u64 {
 
 fn quick(plan: &Plan) -> RunReport {
     run(plan, &RunOptions::default())
+}
+
+/// A world as chaos draws it.
+fn drawn(number: u64) -> Plan {
+    draw(number, &Profile::named("nightly").expect("built in"), Release::Next)
 }
 
 /// What two runs of one plan must have in common, all of it.
@@ -58,9 +63,7 @@ fn same(number: u64, a: &RunReport, b: &RunReport) {
 #[test]
 fn the_same_seed_gives_the_same_plan() {
     for number in 0..seeds(60) {
-        let case = drawn::case(number);
-        assert_eq!(case.yaml(), drawn::case(number).yaml());
-        let (a, b) = (case.plan(), case.plan());
+        let (a, b) = (drawn(number), drawn(number));
         assert_eq!(a, b);
         assert_eq!(a.to_yaml(), b.to_yaml());
     }
@@ -69,7 +72,7 @@ fn the_same_seed_gives_the_same_plan() {
 #[test]
 fn a_plan_that_was_written_down_gives_the_same_run() {
     for number in 0..seeds(15) {
-        let plan = drawn::case(number).plan();
+        let plan = drawn(number);
         let text = plan.to_yaml();
         let again = arc_sim::scenario::load_plan("p.yaml", &text).unwrap_or_else(|e| panic!("{}", e.render(false)));
         assert_eq!(plan, again, "{text}");
@@ -81,7 +84,7 @@ fn a_plan_that_was_written_down_gives_the_same_run() {
 fn the_same_plan_gives_the_same_run_in_one_process() {
     let mut prints = BTreeMap::new();
     for number in 0..seeds(60) {
-        let plan = drawn::case(number).plan();
+        let plan = drawn(number);
         let (a, b) = (run(&plan, &WITH_TRACE), run(&plan, &WITH_TRACE));
         same(number, &a, &b);
         let fast = quick(&plan);
@@ -94,7 +97,7 @@ fn the_same_plan_gives_the_same_run_in_one_process() {
 
 #[test]
 fn the_seed_matters() {
-    let plan = drawn::case(3).plan();
+    let plan = drawn(3);
     let other = Plan { seed: plan.seed + 1, ..plan.clone() };
     assert_ne!(quick(&plan).fingerprint, quick(&other).fingerprint);
 }
@@ -105,7 +108,7 @@ fn print_fingerprints() {
     let range = std::env::var("ARC_SIM_RANGE").unwrap_or_else(|_| "0..3".into());
     let (from, to) = range.split_once("..").expect("from..to");
     for number in from.parse::<u64>().expect("from")..to.parse().expect("to") {
-        println!("fingerprint {number} {:016x}", quick(&drawn::case(number).plan()).fingerprint);
+        println!("fingerprint {number} {:016x}", quick(&drawn(number)).fingerprint);
     }
 }
 
@@ -129,7 +132,7 @@ fn another_process(binary: &std::path::Path, to: u64) -> BTreeMap<u64, String> {
 fn the_same_plan_gives_the_same_run_in_two_processes() {
     let most = seeds(40);
     let here: BTreeMap<u64, String> =
-        (0..most).map(|n| (n, format!("{:016x}", quick(&drawn::case(n).plan()).fingerprint))).collect();
+        (0..most).map(|n| (n, format!("{:016x}", quick(&drawn(n)).fingerprint))).collect();
     let binary = std::env::current_exe().expect("this binary has a path");
     let there = another_process(&binary, most);
     assert_eq!(here, there);
@@ -155,7 +158,7 @@ fn told_alike(number: u64, a: &[String], b: &[String]) {
 #[test]
 fn an_additional_action_shifts_no_other() {
     for number in 0..seeds(20) {
-        let plan = drawn::case(number).plan();
+        let plan = drawn(number);
         let mut more = plan.clone();
         more.actions.insert(
             0,
@@ -178,23 +181,30 @@ fn an_additional_action_shifts_no_other() {
 #[test]
 fn a_fault_of_nobody_shifts_nothing() {
     // A fault that meets no call draws from its own stream only.
-    let text = "{ op: delete_scaleset, status: 500, scope: { actor: runner } }";
     for number in 0..seeds(10) {
-        let case = drawn::case(number);
-        let plan = case.plan();
-        let mut more = case.clone();
-        more.faults.push(drawn::Entry {
-            at: 1,
-            lasts: drawn::RUN_FOR,
-            set: 0,
-            needs: drawn::Needs::Nothing,
-            when: None,
-            what: format!("id: nobody, gh_error: {text}"),
+        let plan = drawn(number);
+        let mut more = plan.clone();
+        more.actions.push(PlannedAction {
+            id: "nobody".into(),
+            when: When::At(Dur::secs(1)),
+            lasts: Some(Dur(plan.run_for.0.saturating_sub(Dur::secs(1).0))),
+            ends_with: None,
+            cluster: None,
+            what: Action::Fault(Fault::GhError(GhError {
+                op: GhOp::DeleteScaleset,
+                status: 500,
+                exception: None,
+                body: None,
+                retry_after: None,
+                applied: false,
+                probability: Ratio::default(),
+                count: None,
+                scope: Scope { actor: Some("runner".parse().expect("an actor")), ..Scope::default() },
+            })),
         });
-        let more = more.load().plan(None, Release::Next, case.seed).expect("no variants");
         let (a, b) = (run(&plan, &WITH_TRACE), run(&more, &WITH_TRACE));
         let (a, b) = (story(&a, "nobody"), story(&b, "nobody"));
-        let until = format!("{}", Time::from_secs(u64::from(drawn::RUN_FOR)));
+        let until = format!("{}", Time::ZERO.after(plan.run_for.0));
         // From its end on the world is calm later than it was, and promises are looked at later.
         let early =
             |lines: Vec<String>| lines.into_iter().filter(|l| *l < until && !l.contains("FAIL")).collect::<Vec<_>>();
