@@ -20,6 +20,9 @@ use crate::plan::{Action, SetRef};
 use crate::process::{Input, Output};
 use crate::trace::{Actor, Digest, What};
 
+/// Between two tries of a person who wants something back.
+const INSIST: Duration = Duration::from_secs(10);
+
 /// One thing a command does.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
@@ -27,6 +30,8 @@ pub(crate) enum Task {
     Helm(Box<HelmOp>, Wish),
     /// One API call.
     Call(KubeRequest),
+    /// One API call that gives back what the command took: again and again until the server has decided.
+    Insist(KubeRequest),
     /// A pause.
     Wait(Duration),
     /// Deletes a pod through the eviction API until it is allowed.
@@ -105,6 +110,24 @@ impl World {
                     Some(answer) => {
                         if let Err(e) = answer
                             && !e.is_not_found()
+                        {
+                            c.said.push(e.text());
+                        }
+                        c.tasks.pop_front();
+                    }
+                },
+                Task::Insist(request) => match reply.take() {
+                    None => {
+                        out.push(Output::Kube { tag: super::Tag::Own(0), request: request.clone(), at: now });
+                        return wishes;
+                    }
+                    // Nobody goes home while the server does not answer.
+                    Some(Err(e)) if e.status().is_none_or(|s| s.code >= 500 || s.code == 429) => {
+                        c.tasks.push_front(Task::Wait(INSIST));
+                    }
+                    Some(answer) => {
+                        if let Err(e) = answer
+                            && !e.is_already_exists()
                         {
                             c.said.push(e.text());
                         }
@@ -451,7 +474,7 @@ impl World {
                     let mut fresh = Secret { data: Arc::new(data.into_iter().collect()), ..(*old).clone() };
                     fresh.metadata = arc_api::Meta { labels: old.metadata.labels.clone(), annotations: old.metadata.annotations.clone(), finalizers: old.metadata.finalizers.clone(), ..arc_api::Meta::named(key.namespace, key.name) };
                     tasks.push(Task::Wait(after.0));
-                    tasks.push(Task::Call(KubeRequest::Create(fresh.into())));
+                    tasks.push(Task::Insist(KubeRequest::Create(fresh.into())));
                 }
                 Some(tasks)
             }),
@@ -476,7 +499,7 @@ impl World {
                         let mut fresh = o.clone();
                         let meta = fresh.meta_mut();
                         *meta = arc_api::Meta { labels: meta.labels.clone(), annotations: meta.annotations.clone(), finalizers: meta.finalizers.clone(), ..arc_api::Meta::named(meta.namespace.clone(), meta.name.clone()) };
-                        tasks.push(Task::Call(KubeRequest::Create(fresh)));
+                        tasks.push(Task::Insist(KubeRequest::Create(fresh)));
                     }
                 }
                 vec![(site, tasks)]

@@ -151,9 +151,9 @@ impl World {
         let cordon = |on: bool| {
             let json = serde_json::json!({ "spec": { "unschedulable": on } });
             let patch = Arc::new(Patch::body(Body::Json(Arc::new(json))));
-            Task::Call(KubeRequest::Patch { kind: Kind::Node, key: Key::new("", node.clone()), sub: Sub::Main, patch })
+            KubeRequest::Patch { kind: Kind::Node, key: Key::new("", node.clone()), sub: Sub::Main, patch }
         };
-        let mut tasks = vec![cordon(true)];
+        let mut tasks = vec![Task::Call(cordon(true))];
         // With a stated grace the pods are deleted with it: an Eviction here carries none.
         tasks.extend(self.site(site).cluster.api().pods_on(&node).map(|p| match grace {
             None => Task::Evict(p.metadata.key()),
@@ -165,7 +165,7 @@ impl World {
         }));
         if let Some(after) = uncordon_after {
             tasks.push(Task::Wait(after));
-            tasks.push(cordon(false));
+            tasks.push(Task::Insist(cordon(false)));
         }
         tasks
     }
