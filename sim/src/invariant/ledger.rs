@@ -59,6 +59,8 @@ pub struct SetState {
     pub drains: bool,
     /// Runners that existed when maxRunners was lowered, and still do.
     pub leftover: i32,
+    /// maxRunners of its live listener, 0 without one.
+    pub listener_max: i32,
     /// When maxRunners was last lowered.
     pub lowered_at: Option<Time>,
     /// The scale set that its listener listens to.
@@ -308,7 +310,10 @@ impl SetState {
     }
     /// What follows from its counters.
     pub fn settle(&mut self, now: Time) {
-        let lowered = self.lowered_at.is_some_and(|at| now.since(at) <= Duration::from_secs(5));
+        let since = self.lowered_at.map_or(Duration::MAX, |at| now.since(at));
+        // A listener with the old limit goes on asking until it is replaced.
+        let asked = self.listener_max > self.max && since <= Duration::from_secs(60);
+        let lowered = asked || since <= Duration::from_secs(5);
         self.leftover = if lowered { self.leftover.max(self.live) } else { self.leftover.min(self.live) };
         let full = self.is_full();
         if full || self.full {

@@ -149,6 +149,7 @@ impl Invariants {
             state.listens_to = al.spec.runner_scale_set_id;
             state.listener_starts.clear();
         }
+        state.listener_max = if live { al.spec.max_runners } else { 0 };
         if live {
             state.listeners.insert(key.clone())
         } else {

@@ -215,11 +215,14 @@ impl Hook {
                         self.stage = Stage::Wait { since, tries: tries + 1, at: Some(now.after(wait)) };
                     }
                     // Every error of the wait, its own time-out included, is reported as the last phase seen (Q-HOOK-PHASE-MASK);
-                    // what was only not reached is still told apart here.
+                    // what was only not reached, or taken away by somebody, is told apart here.
                     _ => {
-                        let why =
-                            reply.as_ref().err().map_or("hook-pod-unhealthy", |e| refused(e, "hook-pod-unhealthy"));
-                        p.failed = self.fail(why);
+                        p.failed = self.fail(match &reply {
+                            Err(e) if e.is_not_found() => "hook-pod-gone",
+                            Err(e) => refused(e, "hook-pod-unhealthy"),
+                            Ok(ok) if ok.object().is_some_and(|o| o.meta().is_deleting()) => "hook-pod-gone",
+                            Ok(_) => "hook-pod-unhealthy",
+                        });
                     }
                 }
             }

@@ -413,9 +413,11 @@ impl World {
         // A few failures may be chance; a kind of job of which the last three failed is something to report.
         let needs = self.github.job(job).map(|j| j.order.needs.clone()).unwrap_or_default();
         self.invariants.looked("failure-is-visible");
+        // An outage, or somebody who deletes the hook's pod, says nothing of the next job.
+        let passing = matches!(why, "hook-unreachable" | "hook-pod-gone");
         for (lack, needed, fails) in [
             ("docker daemon", needs.docker_after.is_some(), why == "docker-socket"),
-            ("container hook", needs.container, why.starts_with("hook-") && why != "hook-unreachable"),
+            ("container hook", needs.container, why.starts_with("hook-") && !passing),
         ] {
             if needed && !lost && (fails || result == JobResult::Succeeded) {
                 let streak = self.invariants.ledger.set(&set).failing.entry(lack).or_default();
