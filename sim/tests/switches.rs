@@ -102,6 +102,7 @@ const NOTICED: &[(Release, &str, &str, &str)] = &[
     (Release::Next, "scaler", "empty-resets", "invalid-init-restart-policy"),
     (Release::Next, "ers_own_status", "at-once", "two-managers-answer-each-other"),
     (Release::Next, "ers_scale_down", "any-patch", "cancelled-job-takes-anothers-runner"),
+    (Release::Next, "ers_scale_down", "forced-only", "refused-removal-is-forgotten"),
     (Release::Next, "outdated", "tears-down", "runner-version-refused"),
     (Release::Next, "er_backoff", "none", "back-off-overtaken"),
     (Release::Next, "er_backoff", "lost-wakeup", "lost-wake-up"),
