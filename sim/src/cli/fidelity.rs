@@ -28,18 +28,20 @@ pub(super) fn fidelity(dir: &Path, schedules: u64, json: bool, turn: bool, io: &
             let line = json!({
                 "v": 1, "type": "fidelity", "scenario": row.scenario, "release": row.best.release.to_string(),
                 "objects": score.objects, "equal": score.equal(), "accepted": score.accepted, "unequal": score.unequal,
-                "schedule": row.best.schedule,
+                "left": row.best.left.items, "left_equal": row.best.left.equal, "schedule": row.best.schedule,
             });
             io.print(&format!("{line}\n"));
         } else {
             io.print(&format!(
-                "{:<24} {:<8} {:>4} objects {:>4} equal {:>3} accepted {:>3} unequal\n",
+                "{:<24} {:<8} {:>4} objects {:>4} equal {:>3} accepted {:>3} unequal; {} of {} left as recorded\n",
                 row.scenario,
                 row.best.release.to_string(),
                 score.objects,
                 score.equal(),
                 score.accepted,
-                score.unequal
+                score.unequal,
+                row.best.left.equal,
+                row.best.left.items
             ));
         }
     }

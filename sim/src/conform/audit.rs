@@ -63,6 +63,7 @@ pub fn read(file: &str, text: &str, journal: Option<(&str, &str)>) -> Result<Rec
         sources: Vec::new(),
         ends_at,
         journal: with_journal,
+        left: None,
     })
 }
 

@@ -8,6 +8,7 @@ use arc_api::Kind;
 use serde_json::{Map, Value, json};
 
 use super::event::{Event, What};
+use super::left::Item;
 use super::normal::{Fields, fields, is_own};
 use super::recording::{self, Recording};
 use crate::scenario::Rejected;
@@ -47,7 +48,7 @@ struct Base {
 /// # Errors
 /// What is wrong with the recording.
 pub fn compact(file: &str, text: &str) -> Result<String, Rejected> {
-    let Recording { events, sources, ends_at, commands, .. } = recording::read(file, text)?;
+    let Recording { events, sources, ends_at, commands, left, .. } = recording::read(file, text)?;
     let mut out = String::new();
     let mut acted = Value::Null;
     let mut bases: Vec<Base> = Vec::new();
@@ -89,7 +90,8 @@ pub fn compact(file: &str, text: &str) -> Result<String, Rejected> {
         add(shortest(&base, &bases));
         bases.push(base);
     }
-    add(json!({ "t": ends_at.0 as f64 / 1e6, "actor": "script", "mark": "state" }));
+    let left: Vec<Value> = left.iter().flatten().map(Item::to_json).collect();
+    add(json!({ "t": ends_at.0 as f64 / 1e6, "actor": "script", "mark": "state", "left": left }));
     Ok(out)
 }
 

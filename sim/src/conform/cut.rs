@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use arc_api::Time;
+
 use super::event::{Event, What};
 
 /// What one side may be late by: a script's last words take it a moment.
@@ -11,23 +13,26 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Takes away what the simulation did later after its last phase began than the recording lasted after its own. A simulation that
 /// never came to the recording's last phase is not cut.
 pub fn cut(simulated: &mut Vec<Event>, recorded: &[Event]) {
+    if let Some(until) = end(simulated, recorded) {
+        simulated.retain(|e| e.at <= until);
+    }
+}
+
+/// Where that is; `None` if it never came there.
+pub fn end(simulated: &[Event], recorded: &[Event]) -> Option<Time> {
     let phases = |events: &[Event]| -> Vec<_> {
         let phase = |e: &Event| if let What::Phase(_) = e.what { Some(e.at) } else { None };
         events.iter().filter_map(phase).collect()
     };
     let (ours, theirs) = (phases(simulated), phases(recorded));
-    let (Some(began), Some(last), Some(end)) = (ours.last(), theirs.last(), recorded.last()) else { return };
-    if ours.len() == theirs.len() {
-        let until = began.after(end.at.since(*last)).after(SLACK);
-        simulated.retain(|e| e.at <= until);
-    }
+    let (began, last, end) = (ours.last()?, theirs.last()?, recorded.last()?);
+    (ours.len() == theirs.len()).then(|| began.after(end.at.since(*last)).after(SLACK))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conform::event::Who;
-    use arc_api::Time;
 
     fn phase(at: u64) -> Event {
         Event { at: Time::from_secs(at), line: 0, who: Who::Other, what: What::Phase("1".into()) }

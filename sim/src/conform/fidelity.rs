@@ -76,15 +76,21 @@ fn stem(path: &Path) -> String {
 
 /// The table of the README: a line per scenario, and the sum.
 pub fn table(rows: &[Row]) -> String {
-    let mut out =
-        String::from("| scenario | releases | objects | equal | accepted | unequal |\n|---|---|---|---|---|---|\n");
+    let mut out = String::from(
+        "| scenario | releases | objects | equal | accepted | unequal | left at the end | as recorded |\n|---|---|---|---|---|---|---|---|\n",
+    );
     let mut line = |name: &str, rows: &[&Row]| {
         let sum = |f: &dyn Fn(&Row) -> usize| rows.iter().map(|r| f(r)).sum::<usize>();
         let objects = sum(&|r| r.best.score.objects);
         let equal = sum(&|r| r.best.score.equal());
         let accepted = sum(&|r| r.best.score.accepted);
         let unequal = sum(&|r| r.best.score.unequal);
-        out.push_str(&format!("| {name} | {} | {objects} | {equal} | {accepted} | {unequal} |\n", rows.len()));
+        let left = sum(&|r| r.best.left.items);
+        let as_recorded = sum(&|r| r.best.left.equal);
+        let releases = rows.len();
+        out.push_str(&format!(
+            "| {name} | {releases} | {objects} | {equal} | {accepted} | {unequal} | {left} | {as_recorded} |\n"
+        ));
     };
     let mut scenarios: Vec<&str> = rows.iter().map(|r| r.scenario.as_str()).collect();
     scenarios.dedup();

@@ -171,6 +171,7 @@ mod tests {
             sources: Vec::new(),
             ends_at,
             journal: true,
+            left: None,
         }
     }
 

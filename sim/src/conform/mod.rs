@@ -3,7 +3,7 @@
 //! Both sides become [`event`]s: [`recording`] reads a file and [`audit`] a cluster's own log, both by [`lines`], [`project`] a kept
 //! trace, whose generated [`names`] are written alike. Events become histories per object ([`history`], with names and bodies in
 //! the one form of [`normal`]), [`fold`] removes what no two runs of one program have in common, [`matching`] pairs the objects,
-//! [`compare`] finds the first difference, [`report`] tells it. [`clock`] lets people act when they acted in the recording,
+//! [`compare`] finds the first difference, [`left`] compares what is there at the end, [`report`] tells it. [`clock`] lets people act when they acted in the recording,
 //! [`steer`] looks for the schedule that explains most and [`guide`] forks the world on the way, [`fidelity`] counts over all
 //! recordings, [`blame`] finds switches that touch a difference, [`sabotage`] those that no recording notices, [`compact`] makes
 //! test data of one. Never changes what a world does.
@@ -19,6 +19,7 @@ pub mod fidelity;
 pub mod fold;
 pub mod guide;
 pub mod history;
+pub mod left;
 pub mod lines;
 pub mod matching;
 pub mod names;

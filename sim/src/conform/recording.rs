@@ -9,6 +9,7 @@ use arc_api::{Duration, Kind, Str, Time, format_smolstr};
 use serde_json::Value;
 
 use super::event::{About, Event, KubeCall, ServiceCall, What, Who};
+use super::left::{Item, Ledger};
 use super::lines::{self, Refusal};
 use crate::scenario::{Problem, Rejected};
 
@@ -27,6 +28,8 @@ pub struct Recording {
     pub ends_at: Time,
     /// Whether calls of the service and processes were written down, too.
     pub journal: bool,
+    /// What is left at its end, where that is told.
+    pub left: Option<Vec<Item>>,
 }
 
 /// A line that says something.
@@ -49,7 +52,16 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
     let mut polled = About::Nothing;
     let mut written = BTreeMap::new();
     let mut compact: BTreeMap<u32, usize> = BTreeMap::new();
+    let (mut ledger, mut told) = (Ledger::default(), None);
     let mut problems = lines::each(text, |body, number| {
+        // A compact recording has lines that are like others, and says at its end what is left.
+        if !body.contains("\"like\":") && compact.is_empty() {
+            ledger.line(&lines::json(body)?);
+        }
+        if body.contains("\"left\":") {
+            let line = lines::json(body)?;
+            told = line["left"].as_array().map(|items| items.iter().filter_map(Item::from_json).collect());
+        }
         match read_line(body, number, &compact, &sources)? {
             read @ (Read::Event(..) | Read::Helm(..)) => {
                 let helm = matches!(read, Read::Helm(..));
@@ -79,7 +91,8 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
         problems.push(Problem::new(0..0, "no line of a recording in this file").hint(WHAT));
     }
     if problems.is_empty() {
-        Ok(Recording { file: file.to_owned(), events, commands, sources, ends_at, journal: true })
+        let left = told.or_else(|| compact.is_empty().then(|| ledger.left()));
+        Ok(Recording { file: file.to_owned(), events, commands, sources, ends_at, journal: true, left })
     } else {
         Err(Rejected::new(file, text, problems))
     }

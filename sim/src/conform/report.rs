@@ -29,16 +29,23 @@ pub fn text(best: &Best, verbose: bool, show: Option<&str>) -> String {
         }
         .unwrap_or(());
     }
+    for (text, side) in
+        best.left.recorded.iter().map(|t| (t, "recorded")).chain(best.left.simulated.iter().map(|t| (t, "simulated")))
+    {
+        writeln!(out, "  LEFT     only {side}: {text}").unwrap_or(());
+    }
     let folded: Vec<String> =
         RULES.iter().zip(best.folded).filter(|(_, n)| *n > 0).map(|(r, n)| format!("{} {n}", r.name)).collect();
     let score = best.score;
     writeln!(
         out,
-        "{}: {} of {} objects equal{}; seed {}{} of {} schedules{}; folded: {}",
+        "{}: {} of {} objects equal{}; left at the end: {} of {} as recorded; seed {}{} of {} schedules{}; folded: {}",
         best.release,
         score.equal(),
         score.objects,
         if score.accepted == 0 { String::new() } else { format!(", {} differ as accepted", score.accepted) },
+        best.left.equal,
+        best.left.items,
         best.schedule.seed,
         schedule(&best.schedule),
         best.tried,
@@ -82,6 +89,10 @@ pub fn json(best: &Best, file: &str) -> Value {
     json!({
         "v": 1, "type": "conform", "recording": file, "release": best.release.to_string(), "schedule": best.schedule, "tried": best.tried, "branches": best.branches,
         "compared": best.score.objects, "equal": best.score.equal(), "accepted": best.score.accepted, "objects": objects,
+        "left": {
+            "compared": best.left.items, "equal": best.left.equal,
+            "only_recorded": best.left.recorded, "only_simulated": best.left.simulated,
+        },
     })
 }
 

@@ -6,10 +6,11 @@ use arc_api::{Duration, Time};
 use controller_core::Release;
 
 use super::compare::How;
-use super::cut::cut;
+use super::cut::{cut, end};
 use super::event::{Event, What};
 use super::fold::{RULES, fold};
 use super::history::{Histories, histories, waits};
+use super::left::{self, Compared, Item};
 use super::matching::{Pair, pairs};
 use super::project;
 use super::recording::Recording;
@@ -87,6 +88,8 @@ pub struct Best {
     pub score: Score,
     /// What the rules removed, on both sides together.
     pub folded: [u32; RULES.len()],
+    /// What is left at the end, where the recording tells that.
+    pub left: Compared,
 }
 
 /// How well a schedule explains a recording: fewer unequal objects first.
@@ -130,14 +133,22 @@ pub fn normal(events: &[Event], ends_at: Time) -> (Histories, [u32; RULES.len()]
 
 /// The histories of one run, for as long as the recording lasts. People's acts are the recording's, or what the scenario makes of
 /// them, as the schedule says.
-pub fn run(mut plan: Plan, schedule: &Schedule, recording: &Recording) -> (Histories, [u32; RULES.len()]) {
+pub fn run(plan: Plan, schedule: &Schedule, recording: &Recording) -> (Histories, [u32; RULES.len()]) {
+    let (normal, _) = play(plan, schedule, recording);
+    normal
+}
+
+/// The same with what it leaves, if the recording tells what that one left.
+fn play(mut plan: Plan, schedule: &Schedule, recording: &Recording) -> ((Histories, [u32; RULES.len()]), Vec<Item>) {
     let followed = schedule.follow && super::clock::follow(&mut plan, recording);
     let ends_at = if followed { recording.ends_at } else { Time::NEVER };
     let made = world::run(&plan, &RunOptions { trace: true, stop_at_violation: false, stop_on: None });
     let mut events = project::events(&made.trace);
+    let until = end(&events, &recording.events).unwrap_or(Time::NEVER);
+    let left = if recording.left.is_some() { left::of_trace(&made.trace, until) } else { Vec::new() };
     cut(&mut events, &recording.events);
     known(&mut events, recording);
-    normal(&events, ends_at)
+    (normal(&events, ends_at), left)
 }
 
 /// Leaves out of a simulation's events what the recording has no eyes for.
@@ -232,8 +243,10 @@ fn attempt(
     schedule: Schedule,
 ) -> Option<Best> {
     let (recorded, folded) = normal;
-    let (simulated, removed) = run(schedule.plan(loaded, release)?, &schedule, recording);
+    let ((simulated, removed), rest) = play(schedule.plan(loaded, release)?, &schedule, recording);
+    let left = recording.left.as_ref().map(|theirs| left::compare((theirs, recorded), (&rest, &simulated)));
+    let left = left.unwrap_or_default();
     let score = score(&pairs(recorded, &simulated), loaded, release);
     let folded = std::array::from_fn(|i| folded[i] + removed[i]);
-    Some(Best { release, recorded: recorded.clone(), simulated, schedule, tried: 1, branches: 0, score, folded })
+    Some(Best { release, recorded: recorded.clone(), simulated, schedule, tried: 1, branches: 0, score, folded, left })
 }
