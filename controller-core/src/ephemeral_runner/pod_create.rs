@@ -2,7 +2,9 @@
 //!
 //! Source: arc-controllers.md §5.3; recorded: b_rejections, b_invalid_template. Never looks at a pod that exists.
 
-use arc_api::crd::{Condition, Conditions, ErPhase};
+use std::sync::Arc;
+
+use arc_api::crd::{Condition, Conditions, EphemeralRunner, ErPhase};
 use arc_api::kube::{ErStatusPatch, KubeRequest};
 use arc_api::pod::Pod;
 use arc_api::service::Op;
@@ -38,12 +40,35 @@ impl ErPass {
         {
             return decision;
         }
-        if o.settings.behaviour.er_used_jit == UsedJit::Replaced
-            && !self.fresh
-            && self.registration_is_used(&o.settings.behaviour)
-        {
+        if o.settings.behaviour.er_used_jit == UsedJit::Replaced && !self.fresh {
+            if self.registration_is_used(&o.settings.behaviour) {
+                return self.read_pod();
+            }
+            // The cache may not show yet that there was a pod.
+            let read = KubeRequest::Get { kind: Kind::EphemeralRunner, key: self.key.clone() };
+            return self.call(Step::AfterUnusedRunnerRead, read);
+        }
+        self.make_pod(o)
+    }
+
+    pub(super) fn after_unused_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let uid = self.uid();
+        let lives =
+            |r: &Arc<EphemeralRunner>| r.metadata.uid == uid && !r.metadata.is_deleting() && !r.status.phase.is_done();
+        match o.take_reply().into_found::<EphemeralRunner>() {
+            Ok(live) => {
+                let Some(live) = live.filter(lives) else { return Decision::End(Outcome::Settled) };
+                self.runner = Some(live);
+            }
+            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
+        }
+        if self.registration_is_used(&o.settings.behaviour) {
             return self.read_pod();
         }
+        self.make_pod(o)
+    }
+
+    fn make_pod(&mut self, o: &mut Observed<'_>) -> Decision {
         if let Some(wait) = self.rejection_wait(o) {
             return after(wait);
         }
