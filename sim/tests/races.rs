@@ -10,6 +10,7 @@ use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
 use arc_api::{Kind, Time};
 use arc_sim::outcome::RunReport;
+use arc_sim::plan::Dur;
 use arc_sim::scenario::Loaded;
 use arc_sim::trace::What;
 use arc_sim::world::{RunOptions, run};
@@ -25,15 +26,23 @@ fn recorded(name: &str) -> Loaded {
     arc_sim::scenario::load(&path, &text).unwrap_or_else(|r| panic!("{}", r.render(false)))
 }
 
-/// In how many of `seeds` runs a race happened, several releases at a time.
-fn frequencies(name: &str, releases: &[Release], seeds: u64, met: fn(&RunReport) -> bool) -> BTreeMap<Release, u64> {
+/// In how many of `seeds` runs a race happened, several releases at a time. What comes after `until` is not run.
+fn frequencies(
+    name: &str,
+    releases: &[Release],
+    seeds: u64,
+    until: Dur,
+    met: fn(&RunReport) -> bool,
+) -> BTreeMap<Release, u64> {
     let loaded = recorded(name);
     let of = |release: Release| {
         let once = |seed| {
-            let plan = loaded.plan(None, release, seed).expect("a plan");
-            u64::from(met(&run(&plan, &RunOptions { trace: true, ..RunOptions::default() })))
+            let mut plan = loaded.plan(None, release, seed).expect("a plan");
+            (plan.run_for, plan.settle) = (plan.run_for.min(until), Dur::ZERO);
+            plan.actions.retain(|a| a.when.at().is_none_or(|at| at < until));
+            met(&run(&plan, &RunOptions { trace: true, ..RunOptions::default() }))
         };
-        (release, (1..=seeds).map(once).sum())
+        (release, (1..=seeds).filter(|seed| once(*seed)).count() as u64)
     };
     std::thread::scope(|scope| {
         let running: Vec<_> = releases.iter().map(|r| scope.spawn(|| of(*r))).collect();
@@ -128,7 +137,7 @@ fn told(race: &str, seeds: u64, found: &BTreeMap<Release, u64>) {
 /// Q-DUP-ERS: 15 of 67 installs of 0.14.2 in the laboratory, 12.8 % of creations in the field (#4489), none of 331 before.
 #[test]
 fn two_sets_are_made_on_0_14_and_never_elsewhere() {
-    let found = frequencies("a_basic", Release::ALL, seeds(), two_sets);
+    let found = frequencies("a_basic", Release::ALL, seeds(), Dur::secs(10), two_sets);
     told("two sets at creation", seeds(), &found);
     for (release, n) in found {
         let has = (Release::V0_14_0..=Release::V0_14_2).contains(&release);
@@ -140,7 +149,7 @@ fn two_sets_are_made_on_0_14_and_never_elsewhere() {
 /// Q-STALE-EMPTY-LIST-DUP: all releases; the corrected controller counts what it made itself.
 #[test]
 fn runners_are_made_from_stale_lists_and_never_by_the_corrected_controller() {
-    let found = frequencies("a_minmax", Release::ALL, seeds(), surplus);
+    let found = frequencies("a_minmax", Release::ALL, seeds(), Dur::secs(10), surplus);
     told("surplus runner from a stale list", seeds(), &found);
     assert!(found.iter().all(|(r, n)| (*r == Release::Next) == (*n == 0)), "{found:?}");
 }
@@ -149,7 +158,7 @@ fn runners_are_made_from_stale_lists_and_never_by_the_corrected_controller() {
 #[test]
 fn back_offs_are_overtaken_from_0_12_0_on_and_never_those_of_the_corrected_controller() {
     let seeds = (seeds() / 4).max(5);
-    let found = frequencies("b_exit_codes", Release::ALL, seeds, bypassed);
+    let found = frequencies("b_exit_codes", Release::ALL, seeds, Dur::secs(30), bypassed);
     told("back-off overtaken", seeds, &found);
     for (release, n) in &found {
         let has = (Release::V0_12_0..=Release::V0_14_2).contains(release);
