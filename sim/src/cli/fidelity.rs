@@ -19,7 +19,8 @@ pub(super) fn fidelity(dir: &Path, schedules: u64, json: bool, turn: bool, io: &
     };
     if turn {
         let found = sabotage::sabotage(&rows);
-        io.print(&sabotage::report(&found));
+        let recorded: Vec<_> = rows.iter().map(|r| (r.scenario.as_str(), r.best.release)).collect();
+        io.print(&sabotage::report(&found, &recorded));
         return Exit::Fine;
     }
     for row in &rows {
