@@ -118,7 +118,7 @@ catalogue! {
     "counters-true" "SAFE-TRUTH" Settles:
         "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist, and the count of its AutoscalingRunnerSet equals its own.",
         "dashboards and alerts",
-        "one minute, two for the AutoscalingRunnerSet's; its pending and running runners, which releases write only when the count changes",
+        "one minute, two for the AutoscalingRunnerSet's; as long as the service told a pass to wait (Retry-After); its pending and running runners, which releases write only when the count changes",
         "arc-controllers.md §13 I15";
     "one-runner-set" "SAFE-ONE" Settles:
         "A scale set has one live EphemeralRunnerSet and one live AutoscalingListener.",

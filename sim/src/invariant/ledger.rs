@@ -49,6 +49,8 @@ pub struct SetState {
     pub full_at: Option<Time>,
     /// The same now.
     pub full: bool,
+    /// When all its places were last taken, by runners that start as well.
+    pub crowded_at: Option<Time>,
     /// A job of its runs, or ran until then, as far as the service knows: what is being deleted waits for it.
     pub worked_at: Option<Time>,
     /// The same now.
@@ -268,6 +270,8 @@ pub struct Ledger {
     pub last_write: Time,
     /// Until when a manager may be starting, or coming round after what was done to it.
     pub manager_recovers: Time,
+    /// Until when a pass may be waiting because the service said so (`Retry-After`).
+    pub told_to_wait: Time,
     /// Messages whose deletion the service answered as if they were gone.
     pub denied: BTreeSet<(ScaleSetId, MessageId)>,
     /// When an account, role or binding of a namespace was last taken away for good.
@@ -303,13 +307,20 @@ impl SetState {
     /// A job found a runner while there may be no more of them: those that wait have got one place ahead, also if no runner
     /// works yet or any more because each takes longer to start than a job takes.
     pub fn turn_taken(&mut self, now: Time) {
-        // While runners come and go the jobs that have been given out say the same.
-        if self.live.max(self.waiting + self.running) >= self.max {
+        // A place that a job left is given to the next one when the listener has been told.
+        if self.is_crowded() || self.crowded_at.is_some_and(|at| now.since(at) <= Duration::from_secs(30)) {
             self.full_at = Some(now);
         }
     }
+    /// Runners, or the jobs that have been given out, take all its places.
+    fn is_crowded(&self) -> bool {
+        self.live.max(self.waiting + self.running) >= self.max
+    }
     /// What follows from its counters.
     pub fn settle(&mut self, now: Time) {
+        if self.is_crowded() {
+            self.crowded_at = Some(now);
+        }
         let since = self.lowered_at.map_or(Duration::MAX, |at| now.since(at));
         // A listener with the old limit goes on asking until it is replaced.
         let asked = self.listener_max > self.max && since <= Duration::from_secs(60);

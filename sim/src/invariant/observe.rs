@@ -107,6 +107,10 @@ impl Invariants {
             self.ledger.scale_sets.insert(id, set.clone());
         }
         let state = self.ledger.set(&set);
+        if state.ars.as_ref().is_some_and(|before| before.metadata.generation != ars.metadata.generation) {
+            // The user asked for another listener: no restart of the one before.
+            state.listener_starts.clear();
+        }
         state.ars = (!gone).then(|| ars.clone());
         if !gone && !ars.metadata.is_deleting() {
             state.limit(ars.spec.min(), ars.spec.max(), now);

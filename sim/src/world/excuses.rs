@@ -34,6 +34,9 @@ impl World {
             }
             return self.uncontrolled_until(*uid);
         }
+        if matches!(check, Check::Counters(_)) && self.now < ledger.told_to_wait {
+            return Some(self.now);
+        }
         if let Check::Polling(set) | Check::MinRunners(set) = check {
             return self.drained_until(set);
         }

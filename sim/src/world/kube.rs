@@ -350,6 +350,7 @@ impl World {
             self.cause = cause;
         }
         self.mark_service_call(&reply);
+        self.observe_service_reply(proc, &reply);
         let input = match reply {
             Reply::Kube(reply) => Input::Kube(tag, reply),
             Reply::Service(reply) => Input::Service(tag, reply),

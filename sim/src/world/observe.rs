@@ -198,6 +198,18 @@ impl World {
         }
     }
 
+    /// An answer of the service reaches a process, whoever made it.
+    pub(crate) fn observe_service_reply(&mut self, proc: ProcId, reply: &Reply) {
+        let Reply::Service(Err(CallError::Service(e))) = reply else { return };
+        let Some(wait) = e.retry_after.filter(|_| self.proc(proc).is_some_and(|p| p.role == Role::Controller)) else {
+            return;
+        };
+        // Its HTTP client waits inside the pass, as upstream's does (go-retryablehttp).
+        let until = self.now.after(Duration::from_secs(u64::from(wait) + 10));
+        let ledger = &mut self.invariants.ledger;
+        ledger.told_to_wait = ledger.told_to_wait.max(until);
+    }
+
     /// An API request was answered: deletions by a controller are weighed, refusals and no-ops are counted.
     pub(crate) fn observe_kube_call(
         &mut self,
