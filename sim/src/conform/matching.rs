@@ -42,12 +42,18 @@ pub fn pairs<'h>(recorded: &'h Histories, simulated: &'h Histories) -> Vec<Pair<
         }
         fits.sort_unstable();
         let (mut used_l, mut used_r) = (vec![false; l.len()], vec![false; r.len()]);
+        let mut chosen: Vec<(usize, usize)> = Vec::new();
         for (_, i, j) in fits {
             if !used_l[i] && !used_r[j] {
                 (used_l[i], used_r[j]) = (true, true);
-                parents.insert(l[i].0.clone(), r[j].0.clone());
-                couple(l[i].1, r[j].1, &mut out);
+                chosen.push((i, j));
             }
+        }
+        let kin = |i: usize, j: usize| same_parent(&parents, l[i].0, r[j].0);
+        exchange(&mut chosen, kin, |i, j| unequal(l[i].1, r[j].1));
+        for (i, j) in chosen {
+            parents.insert(l[i].0.clone(), r[j].0.clone());
+            couple(l[i].1, r[j].1, &mut out);
         }
         for (_, (_, group)) in l.iter().enumerate().filter(|(i, _)| !used_l[*i]) {
             couple(group, &Vec::new(), &mut out);
@@ -57,6 +63,39 @@ pub fn pairs<'h>(recorded: &'h Histories, simulated: &'h Histories) -> Vec<Pair<
         }
     }
     out
+}
+
+/// Exchanges partners wherever two pairs have fewer differing histories the other way round. Who is nearest is decided pair by
+/// pair, and a close call there can leave two pairs that differ where both would be equal.
+fn exchange(
+    chosen: &mut [(usize, usize)],
+    kin: impl Fn(usize, usize) -> bool,
+    unequal: impl Fn(usize, usize) -> usize,
+) {
+    let mut differ: Vec<usize> = chosen.iter().map(|(i, j)| unequal(*i, *j)).collect();
+    let mut again = true;
+    while std::mem::take(&mut again) {
+        for a in 0..chosen.len() {
+            for b in 0..chosen.len() {
+                let ((i, j), (k, l)) = (chosen[a], chosen[b]);
+                if a == b || differ[a] == 0 || !kin(i, l) || !kin(k, j) {
+                    continue;
+                }
+                let (one, other) = (unequal(i, l), unequal(k, j));
+                if one + other < differ[a] + differ[b] {
+                    (chosen[a].1, chosen[b].1) = (l, j);
+                    (differ[a], differ[b], again) = (one, other, true);
+                }
+            }
+        }
+    }
+}
+
+/// How many histories of two groups differ.
+fn unequal(a: &Group<'_>, b: &Group<'_>) -> usize {
+    let mut pairs = Vec::new();
+    couple(a, b, &mut pairs);
+    pairs.iter().filter(|p| p.difference().is_some()).count()
 }
 
 fn groups(side: &Histories) -> BTreeMap<Str, BTreeMap<Str, Group<'_>>> {
@@ -139,6 +178,21 @@ mod tests {
             }),
         };
         histories(&writes.iter().map(call).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn partners_are_exchanged_where_fewer_histories_differ_the_other_way_round() {
+        // Pair by pair 0 goes with 0; then 1 is left with what it is unlike.
+        let differ = [[1, 0], [0, 2]];
+        let mut chosen = [(0, 0), (1, 1)];
+        exchange(&mut chosen, |_, _| true, |i, j| differ[i][j]);
+        assert_eq!(chosen, [(0, 1), (1, 0)]);
+        // Never to a runner of a foreign set, and never for nothing.
+        let mut chosen = [(0, 0), (1, 1)];
+        exchange(&mut chosen, |i, j| i == j, |i, j| differ[i][j]);
+        assert_eq!(chosen, [(0, 0), (1, 1)]);
+        exchange(&mut chosen, |_, _| true, |_, _| 1);
+        assert_eq!(chosen, [(0, 0), (1, 1)]);
     }
 
     #[test]
