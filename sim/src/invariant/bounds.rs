@@ -101,14 +101,18 @@ pub struct Bounds {
     calm_since: Time,
     busy: u32,
     scale: u32,
+    /// How much longer than usual the service keeps a session that nobody holds.
+    sessions_stay: Duration,
     /// The earliest due time among clocks that started since somebody last asked.
     fresh: Option<Time>,
 }
 
 impl Bounds {
-    /// Clocks whose bounds are stretched to `percent` of the defaults (100: as they are).
-    pub fn new(percent: u32) -> Bounds {
-        Bounds { bad: BTreeMap::new(), calm_since: Time::ZERO, busy: 0, scale: percent.max(1), fresh: None }
+    /// Clocks whose bounds are stretched to `percent` of the defaults (100: as they are). Where sessions live longer than usual by
+    /// `sessions_stay`, a listener has as much longer to get one.
+    pub fn new(percent: u32, sessions_stay: Duration) -> Bounds {
+        let (calm_since, scale) = (Time::ZERO, percent.max(1));
+        Bounds { bad: BTreeMap::new(), calm_since, busy: 0, scale, sessions_stay, fresh: None }
     }
     /// A fault begins or an operator sets to work.
     pub fn disturb(&mut self) {
@@ -166,7 +170,8 @@ impl Bounds {
             return Time::NEVER;
         }
         let (_, bound) = check.rule();
-        bad.since.max(calm).after(bound * self.scale / 100)
+        let longer = if matches!(check, Check::Polling(_)) { self.sessions_stay } else { Duration::ZERO };
+        bad.since.max(calm).after(bound * self.scale / 100).after(longer)
     }
     /// The earliest due time of clocks started since the last call.
     pub fn take_fresh(&mut self) -> Option<Time> {
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_condition_is_overdue_exactly_at_its_bound() {
-        let mut b = Bounds::new(100);
+        let mut b = Bounds::new(100, Duration::ZERO);
         set(&mut b, true, 10);
         set(&mut b, true, 200);
         assert_eq!(b.next(), Time::from_secs(310));
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn turning_good_stops_the_clock() {
-        let mut b = Bounds::new(100);
+        let mut b = Bounds::new(100, Duration::ZERO);
         set(&mut b, true, 10);
         set(&mut b, false, 100);
         set(&mut b, true, 200);
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn bounds_count_from_when_the_world_was_left_alone() {
-        let mut b = Bounds::new(100);
+        let mut b = Bounds::new(100, Duration::ZERO);
         set(&mut b, true, 10);
         b.disturb();
         assert_eq!(b.next(), Time::NEVER);

@@ -63,12 +63,12 @@ catalogue! {
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",
         "every job of the scale set",
-        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in; they begin again when the last job of the old runners is over, if the controller updates eventually",
+        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in, and a session's time to live of 90 s, beyond which they are as much longer; they begin again when the last job of the old runners is over, if the controller updates eventually",
         "actions-service.md §8 I21, arc-controllers.md §13 I5";
     "busy-runner-kept" "SAFE-BUSY" Always:
         "ARC deletes no pod and no registration of a runner that works on a job.",
         "whoever waits for the job's result",
-        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job; removing the registration of a runner that the service takes for busy and whose process has ended: nothing works there any more; a runner of whose job no listener has told, while the service denies that it works, or knows it no more, or when its pod was deleted by force: nobody can know; a runner whose job the service has called over: its result is out",
+        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job; removing the registration of a runner that the service takes for busy and whose process has ended: nothing works there any more; a runner of whose job no listener has told, or only two seconds ago, while the service denies that it works, or knows it no more, or when its pod was deleted by force: nobody can know; a runner whose job the service has called over: its result is out",
         "arc-controllers.md §13 I4";
     "registration-serves-one-job" "SAFE-JIT" Always:
         "A registration that took a job is never presented again by another pod.",
@@ -118,7 +118,7 @@ catalogue! {
     "counters-true" "SAFE-TRUTH" Settles:
         "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist, and the count of its AutoscalingRunnerSet equals its own.",
         "dashboards and alerts",
-        "one minute, two for the AutoscalingRunnerSet's; as long as the service told a pass to wait (Retry-After); its pending and running runners, which releases write only when the count changes",
+        "one minute, two for the AutoscalingRunnerSet's; as long as the service told a pass to wait (Retry-After), or no manager is up; its pending and running runners, which releases write only when the count changes",
         "arc-controllers.md §13 I15";
     "one-runner-set" "SAFE-ONE" Settles:
         "A scale set has one live EphemeralRunnerSet and one live AutoscalingListener.",

@@ -349,10 +349,13 @@ impl Ledger {
     pub fn is_over(&self, job: JobId) -> bool {
         self.jobs.get(&job).is_some_and(|j| j.ended.is_some())
     }
-    /// Whether a listener has told of a job of the runner of this name, and its pod is there.
-    pub fn is_known_busy(&self, name: &Str) -> bool {
+    /// Whether a listener has told of a job of the runner of this name, long enough ago for a pass that was under way to have
+    /// ended, and its pod is there.
+    pub fn is_known_busy(&self, name: &Str, now: Time) -> bool {
         let Some(runner) = self.by_name.get(name).and_then(|place| self.runners.get(place)) else { return false };
-        runner.pod.is_some() && runner.object.as_ref().is_some_and(|r| r.status.has_job_id())
+        let Some(status) = runner.object.as_ref().map(|r| &r.status).filter(|s| s.has_job_id()) else { return false };
+        let told = status.job.as_ref().and_then(|j| self.jobs.get(&j.job_id?)).and_then(|j| j.told);
+        runner.pod.is_some() && told.is_none_or(|at| now.since(at) >= Duration::from_secs(2))
     }
     /// A manager has this long to come round.
     pub fn manager_recovers(&mut self, now: Time, seconds: u64) {

@@ -82,7 +82,7 @@ impl Invariants {
             ServiceEvent::RunnerRemoved { runner, name, why, .. } => {
                 self.looked("busy-runner-kept");
                 let busy = self.ledger.registrations.get(runner).is_some_and(|r| r.state == Online::Busy);
-                let could_know = !self.ledger.mistakes_busy || self.ledger.is_known_busy(name);
+                let could_know = !self.ledger.mistakes_busy || self.ledger.is_known_busy(name, now);
                 if busy
                     && *why == RunnerEnd::Removed
                     && could_know

@@ -35,6 +35,8 @@ impl World {
     /// A world at time zero in which some machines are somebody else's.
     pub fn with(plan: Arc<Plan>, own: Arc<OwnMachines>, trace: bool) -> World {
         let seed = plan.seed;
+        let usual = GithubSpec::default().session_ttl.0;
+        let sessions_stay = plan.world.github.session_ttl.0.saturating_sub(usual);
         let mut world = World {
             now: Time::ZERO,
             queue: EventQueue::new(ties(seed)),
@@ -52,7 +54,7 @@ impl World {
             faults: Faults::new(&plan),
             trace: Trace::new(trace),
             cause: 0,
-            invariants: Invariants::new(Bounds::new(100)).into(),
+            invariants: Invariants::new(Bounds::new(100, sessions_stay)).into(),
             metrics: Shared::default(),
             events: 0,
             deadline: Time::NEVER,

@@ -34,8 +34,9 @@ impl World {
             }
             return self.uncontrolled_until(*uid);
         }
-        if matches!(check, Check::Counters(_)) && self.now < ledger.told_to_wait {
-            return Some(self.now);
+        if let Check::Counters(uid) = check {
+            let waits = (self.now < ledger.told_to_wait).then_some(self.now);
+            return waits.or_else(|| self.uncontrolled_until(*uid));
         }
         if let Check::Polling(set) | Check::MinRunners(set) = check {
             return self.drained_until(set);

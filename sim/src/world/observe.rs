@@ -263,10 +263,11 @@ impl World {
                 Kind::Pod => {
                     self.invariants.pod_removed((site, key.clone()));
                     self.invariants.looked("busy-runner-kept");
-                    let ledger = &self.invariants.ledger;
+                    let (ledger, now) = (&self.invariants.ledger, self.now);
                     let works = |r: &crate::process::runner::Runner| {
                         let known = ledger.registrations.contains_key(&r.registration());
-                        r.job().is_some_and(|j| !ledger.is_over(j.id)) && (known || ledger.is_known_busy(&key.name))
+                        r.job().is_some_and(|j| !ledger.is_over(j.id))
+                            && (known || ledger.is_known_busy(&key.name, now))
                     };
                     let busy = self.containers.iter().any(|((s, ..), id)| {
                         let here = |p: &&Process| *s == site && p.pod_name == key.name;
