@@ -51,6 +51,8 @@ pub struct Invariants {
     evaluated: Vec<(&'static str, u64)>,
     seen: std::collections::BTreeSet<(&'static str, Str)>,
     broken: BTreeMap<&'static str, usize>,
+    /// What observers found since the world last asked.
+    reports: Vec<Violation>,
 }
 
 /// Violations of one promise that are kept in full; what comes after is counted only.
@@ -66,6 +68,7 @@ impl Invariants {
             evaluated: Vec::new(),
             seen: Default::default(),
             broken: BTreeMap::new(),
+            reports: Vec::new(),
         }
     }
     /// How often any promise was broken, also beyond what is kept in full.
@@ -95,6 +98,10 @@ impl Invariants {
             Some((_, times)) => *times += 1,
             None => self.evaluated.push((id, 1)),
         }
+    }
+    /// Takes what observers found: the world knows what it came from.
+    pub(crate) fn take_reports(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.reports)
     }
     /// Reports a broken promise; true if it is news.
     pub(crate) fn violate(&mut self, violation: Violation) -> bool {

@@ -29,6 +29,7 @@ const DELETABLE: &[Kind] = &[
 ];
 
 impl Invariants {
+    /// An observer found a broken promise; the world tells it with its cause ([`Invariants::take_reports`]).
     pub(crate) fn report(
         &mut self,
         id: &'static str,
@@ -38,7 +39,7 @@ impl Invariants {
         about: &Str,
         said: Str,
     ) {
-        self.violate(Violation { invariant: id, component, at, said, about: vec![about.clone()], cause });
+        self.reports.push(Violation { invariant: id, component, at, said, about: vec![about.clone()], cause });
     }
 
     /// Helm (or a person) now wants the set, with these limits, or does not want it any more.

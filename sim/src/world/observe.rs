@@ -19,6 +19,11 @@ use crate::trace::{Actor, Digest, What};
 impl World {
     /// Shortly after anything was observed: new clocks get their deadline.
     pub(crate) fn after_observation(&mut self) {
+        for v in self.invariants.take_reports() {
+            let cause = if v.cause == 0 { self.cause } else { v.cause };
+            let about = v.about.first().cloned().unwrap_or_default();
+            self.violation(v.invariant, v.component, v.at, cause, &about, v.said);
+        }
         if let Some(due) = self.invariants.bounds.take_fresh()
             && due < self.deadline
         {
