@@ -120,7 +120,7 @@ pub struct RunnerSetState {
     pub failed: i32,
     /// Counted runners with a pod that exists and has not ended.
     pub usable: i32,
-    /// When its spec was written last.
+    /// When its spec was written last without asking for more.
     pub asked_at: Time,
     /// The jobs of its runners.
     pub work: Work,

@@ -203,7 +203,8 @@ impl Invariants {
                 asked_at: now,
                 work: Default::default(),
             });
-            if state.object.metadata.generation != ers.metadata.generation {
+            let written = state.object.metadata.generation != ers.metadata.generation;
+            if written && ers.spec.replicas <= state.object.spec.replicas {
                 state.asked_at = now;
             }
             state.object = ers.clone();

@@ -29,7 +29,7 @@ impl World {
             if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && says(s)) {
                 return Some(self.now);
             }
-            if self.now < ledger.manager_recovers {
+            if self.now < ledger.manager_recovers.max(ledger.told_to_wait) {
                 return Some(self.now);
             }
             return self.uncontrolled_until(*uid);
