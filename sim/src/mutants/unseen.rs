@@ -9,7 +9,35 @@ const HEALED: &str = "`next` heals it: another pass, the garbage collector or a 
 /// Somebody waits longer, within what the promises tolerate.
 const SLOWER: &str = "only slower, within what the promises tolerate";
 
+/// Chance decides within how many worlds.
+const RARE: &str = "rare: pods or sessions that are refused for long, and words of a listener that come late, are drawn once in hundreds of worlds; scenarios have them always (`scenarios/quirks`, `scenarios/found`)";
+/// What it looks at never is.
+const NOTHING_THERE: &str = "`next` leaves no runner in phase Failed: there is nobody to be counted";
+
 const UNSEEN: &[(&str, &[&str])] = &[
+    (NOTHING_THERE, &["switch ers_failed_counts=counted"]),
+    (
+        RARE,
+        &[
+            "switch ers_probe=none",
+            "switch outdated=unknown",
+            "switch er_exit_zero=succeeded",
+            "switch er_rejection=mark-failed",
+            "switch er_rejection=error",
+            "switch ars_status=on-total",
+            "switch ars_status=on-total-or-phase",
+            "switch conditions=none",
+            "switch listener_conflict=exit",
+            "switch listener_job_id=no",
+            "switch listener_job_id=yes",
+            "er-rejections-forgotten",
+            "er-reason-dropped",
+            "er-pod-made-twice",
+            "li-exits-on-transport-error",
+            "li-exits-on-conflict",
+            "li-job-not-written",
+        ],
+    ),
     (
         NO_FAULT,
         &[
