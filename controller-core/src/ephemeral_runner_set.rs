@@ -15,6 +15,8 @@ mod scale;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_next;
 
 use std::sync::Arc;
 
