@@ -101,7 +101,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("listener_no_statistics", "a session or a message without statistics"),
     ("listener_texts", "logs, which recordings do not have"),
     ("overlays", "a chart with metadata overlays"),
-    ("spec_generation", "nothing: the digits of hashes are not compared, only whether they change"),
+    ("spec_generation", "the digits of hashes, of which only the change is compared"),
 ];
 
 /// For people, as Markdown: a line per switch with the recordings that notice it, then what nobody notices, and what would have to
