@@ -223,6 +223,7 @@ fn faults(streams: &Streams, shape: &Shape<'_>, restarts: Vec<Dur>) -> Vec<Plann
         let when = if waits { When::Event(Box::new(trigger)) } else { When::At(at) };
         out.push(lasting(format_smolstr!("f{n}"), when, lasts, fault, shape));
     }
+    out.extend(refusal(&mut Draws::of(streams, "refusals"), shape));
     // Two controllers side by side, for each time that one is rolled.
     let mut d = Draws::of(streams, "overlaps");
     for (n, at) in restarts.into_iter().enumerate() {
@@ -241,6 +242,35 @@ fn lasting(id: Str, when: When, lasts: Dur, what: Fault, shape: &Shape<'_>) -> P
         When::Event(_) => shape.profile.run_for,
     };
     PlannedAction { id, when, lasts: Some(lasts.min(left)), ends_with: None, cluster: None, what: Action::Fault(what) }
+}
+
+/// A quota or an admission webhook that refuses runners' pods for a while (field-bugs.md, quota-rejection-is-terminal and
+/// seed-invalid-init-restart-policy). As one of so many faults it would meet a pod once in hundreds of worlds.
+fn refusal(d: &mut Draws, shape: &Shape<'_>) -> Option<PlannedAction> {
+    use crate::plan::fault::{ApiReject, RejectClass};
+    let (drawn, at, lasts) = (d.hits(shape.profile.refusals), shape.begins(d), shape.lasts(d));
+    let classes = [
+        RejectClass::ForbiddenQuota,
+        RejectClass::ForbiddenQuota,
+        RejectClass::ForbiddenWebhook,
+        RejectClass::Invalid,
+        RejectClass::ForbiddenRbac,
+    ];
+    let (class, probability) = (d.one(&classes), d.share());
+    let (limited, count) = (d.one_in(2), d.between(1, 12));
+    let fault = Fault::ApiReject(ApiReject {
+        kind: Glob("pods".into()),
+        verb: Glob("create".into()),
+        class,
+        message: None,
+        actor: Some(Actor::all(Role::Controller)),
+        name: Glob::default(),
+        scale_set: shape.some_set(d),
+        namespace: Glob::default(),
+        probability,
+        count: limited.then_some(count),
+    });
+    (drawn && shape.profile.most.faults > 0).then(|| lasting("refused".into(), When::At(at), lasts, fault, shape))
 }
 
 /// Links that are cut one after another and come back one after another, in another order (dst-practices.md §6, "Swizzle").

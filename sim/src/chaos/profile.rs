@@ -43,6 +43,9 @@ pub struct Profile {
     pub triggered: Ratio,
     /// How often a setting of the world is drawn anew.
     pub knobs: Ratio,
+    /// How often a world refuses its runners' pods for a while, besides the faults that it draws.
+    #[serde(default = "Ratio::never")]
+    pub refusals: Ratio,
     /// How often a time lies exactly at, just before or just after a deadline of the world.
     pub boundary: Ratio,
     /// How likely each fault is, against the others; what is not named is not drawn.

@@ -250,7 +250,7 @@ pub struct Ledger {
     pub runners: BTreeMap<SiteKey, RunnerState>,
     /// Place of a runner by its name; names are generated and unique.
     pub by_name: BTreeMap<Str, SiteKey>,
-    /// Whether the service takes busy runners for idle at present (a fault).
+    /// Whether the service takes busy runners for idle in the call at hand (a fault).
     pub mistakes_busy: bool,
     /// Registrations.
     pub registrations: BTreeMap<RunnerId, Registration>,

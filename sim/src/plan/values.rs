@@ -229,6 +229,10 @@ impl Ratio {
     pub const ONE: Ratio = Ratio { num: 1, den: 1 };
     /// Never.
     pub const ZERO: Ratio = Ratio { num: 0, den: 1 };
+    /// [`Ratio::ZERO`], for what a file may leave out.
+    pub(crate) const fn never() -> Ratio {
+        Ratio::ZERO
+    }
     /// Whether it happens this time. Always draws exactly once, so that changing a ratio shifts no later draw.
     pub fn hits(self, rng: &mut impl Rng) -> bool {
         below(rng, u64::from(self.den)) < u64::from(self.num)

@@ -98,6 +98,8 @@ impl World {
             }
         }
         self.notice_github();
+        // Only what this call did was done in error.
+        self.invariants.ledger.mistakes_busy = false;
     }
 
     fn answer(&mut self, call: super::CallId, proc: ProcId, mut reply: Reply) {
