@@ -106,11 +106,13 @@ impl AlPass {
     fn next_part(&mut self, o: &Observed<'_>) -> Decision {
         match o.settings.behaviour.al_deletion {
             ListenerDeletion::Stepwise => Decision::End(Outcome::Requeue),
-            ListenerDeletion::OnePass => {
-                self.part += 1;
-                self.remove_parts(o)
-            }
+            ListenerDeletion::OnePass => self.skip_part(o),
         }
+    }
+
+    fn skip_part(&mut self, o: &Observed<'_>) -> Decision {
+        self.part += 1;
+        self.remove_parts(o)
     }
 
     pub(super) fn after_part_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
@@ -120,10 +122,7 @@ impl AlPass {
                 self.next_part(o)
             }
             // Gone, whatever the cache says: nothing to wait for.
-            Err(e) if e.is_not_found() && Self::is_corrected(o) => {
-                self.part += 1;
-                self.remove_parts(o)
-            }
+            Err(e) if e.is_not_found() && Self::is_corrected(o) => self.skip_part(o),
             Err(e) => self.fail(o, ("Failed to cleanup listener resources before deletion", "Cleanup"), e.text()),
         }
     }
@@ -135,10 +134,7 @@ impl AlPass {
                 let key = self.part_key(PARTS[self.part], o);
                 self.remove(Kind::Secret, is_deleting, key, o)
             }
-            Err(e) if e.is_not_found() => {
-                self.part += 1;
-                self.remove_parts(o)
-            }
+            Err(e) if e.is_not_found() => self.skip_part(o),
             Err(e) => self.fail(o, ("Failed to cleanup listener resources before deletion", "Cleanup"), e.text()),
         }
     }

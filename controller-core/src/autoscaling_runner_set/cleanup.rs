@@ -113,10 +113,7 @@ impl ArsPass {
                 let id = self.scale_set_id().unwrap_or_default();
                 self.service(Step::AfterGoneScaleSetRead, Op::GetScaleSetById(id))
             }
-            Err(e) => {
-                o.error("Failed to delete runner scale set", e.text());
-                self.fail_cleaning(o, e.text())
-            }
+            Err(e) => self.fail_scale_set(o, e.text()),
         }
     }
 
@@ -127,6 +124,10 @@ impl ArsPass {
             Ok(_) => "the service says both that the scale set exists and that it does not".into(),
             Err(e) => e.text(),
         };
+        self.fail_scale_set(o, why)
+    }
+
+    fn fail_scale_set(&mut self, o: &mut Observed<'_>, why: Str) -> Decision {
         o.error("Failed to delete runner scale set", why.clone());
         self.fail_cleaning(o, why)
     }

@@ -3,6 +3,7 @@
 //! Source: arc-controllers.md §5.2, §5.6; recorded: a_basic, b_crash_points. Never decides about pods.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arc_api::core::Secret;
 use arc_api::crd::{EphemeralRunner, ErSpec, Token};
@@ -45,15 +46,24 @@ impl ErPass {
 
     /// A registration belongs to nobody if the runner is gone: the cache of a manager whose watches broke may not know it yet.
     pub(super) fn after_live_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.see_live_runner(o) {
+            Ok(()) => self.register_now(o),
+            Err(decision) => decision,
+        }
+    }
+
+    /// The pass goes on with this very runner as the server has it; one that is gone, going or done ends it.
+    pub(super) fn see_live_runner(&mut self, o: &mut Observed<'_>) -> Result<(), Decision> {
+        let live = self.live_runner(o)?.filter(|r| !r.metadata.is_deleting() && !r.status.phase.is_done());
+        self.runner = Some(live.ok_or_else(settled)?);
+        Ok(())
+    }
+
+    /// This very runner as the server has it, if it still has it.
+    pub(super) fn live_runner(&self, o: &mut Observed<'_>) -> Result<Option<Arc<EphemeralRunner>>, Decision> {
         match o.take_reply().into_found::<EphemeralRunner>() {
-            Ok(Some(live))
-                if live.metadata.uid == self.uid() && !live.metadata.is_deleting() && !live.status.phase.is_done() =>
-            {
-                self.runner = Some(live);
-                self.register_now(o)
-            }
-            Ok(_) => settled(),
-            Err(e) => fail(o, "Failed to fetch the ephemeral runner", &e),
+            Ok(found) => Ok(found.filter(|r| r.metadata.uid == self.uid())),
+            Err(e) => Err(fail(o, "Failed to fetch the ephemeral runner", &e)),
         }
     }
 

@@ -2,9 +2,7 @@
 //!
 //! Source: arc-controllers.md §5.3; recorded: b_rejections, b_invalid_template. Never looks at a pod that exists.
 
-use std::sync::Arc;
-
-use arc_api::crd::{Condition, Conditions, EphemeralRunner, ErPhase};
+use arc_api::crd::{Condition, Conditions, ErPhase};
 use arc_api::kube::{ErStatusPatch, KubeRequest};
 use arc_api::pod::Pod;
 use arc_api::service::Op;
@@ -52,15 +50,8 @@ impl ErPass {
     }
 
     pub(super) fn after_unused_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let uid = self.uid();
-        let lives =
-            |r: &Arc<EphemeralRunner>| r.metadata.uid == uid && !r.metadata.is_deleting() && !r.status.phase.is_done();
-        match o.take_reply().into_found::<EphemeralRunner>() {
-            Ok(live) => {
-                let Some(live) = live.filter(lives) else { return Decision::End(Outcome::Settled) };
-                self.runner = Some(live);
-            }
-            Err(e) => return fail(o, "Failed to fetch the ephemeral runner", &e),
+        if let Err(decision) = self.see_live_runner(o) {
+            return decision;
         }
         if self.registration_is_used(&o.settings.behaviour) {
             return self.read_pod();

@@ -160,11 +160,7 @@ impl ErPass {
 
     /// This very runner as the server has it, and the pod that the pass looks at; without one of them the pass is over.
     fn live_runner_and_pod(&self, o: &mut Observed<'_>) -> Result<(Arc<EphemeralRunner>, Arc<Pod>), Decision> {
-        let live = match o.take_reply().into_found::<EphemeralRunner>() {
-            Ok(found) => found.filter(|r| r.metadata.uid == self.uid()),
-            Err(e) => return Err(fail(o, "Failed to fetch the ephemeral runner", &e)),
-        };
-        live.zip(self.outcome.pod.clone()).ok_or_else(settled)
+        self.live_runner(o)?.zip(self.outcome.pod.clone()).ok_or_else(settled)
     }
 
     pub(super) fn after_finished_runner_read(&mut self, o: &mut Observed<'_>) -> Decision {
@@ -243,13 +239,12 @@ impl ErPass {
 
     /// The pod cache may still show a pod that is gone: its successor has a registration of its own, and the failure is over.
     pub(super) fn after_failed_pod_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_object() {
-            Ok(object) => object.map(|o| o.meta().uid),
-            Err(e) if e.is_not_found() => None,
+        let live = match o.take_reply().into_found::<Pod>() {
+            Ok(found) => found,
             Err(e) => return fail(o, "Failed to fetch the runner pod", &e),
         };
         let Some(pod) = self.outcome.pod.clone() else { return settled() };
-        if live.is_some_and(|uid| uid != pod.metadata.uid) {
+        if live.is_some_and(|live| live.metadata.uid != pod.metadata.uid) {
             return self.rest();
         }
         if self.runner().status.failures.as_ref().is_some_and(|f| f.contains_key(&pod.metadata.uid)) {

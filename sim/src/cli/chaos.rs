@@ -44,6 +44,13 @@ pub(super) struct ChaosArgs {
     /// Go on with the results in --out
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    told: ToldArgs,
+}
+
+/// How the findings of a campaign are told.
+#[derive(clap::Args, Debug)]
+struct ToldArgs {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -63,15 +70,8 @@ pub(super) struct MergeArgs {
     /// Where findings are written
     #[arg(long, value_name = "DIR", default_value = "out/chaos")]
     out: PathBuf,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
-    /// Do not shrink what is found
-    #[arg(long)]
-    no_shrink: bool,
-    /// Where the classes of failures are written as JUnit XML
-    #[arg(long, value_name = "PATH")]
-    junit: Option<PathBuf>,
+    #[command(flatten)]
+    told: ToldArgs,
 }
 
 #[derive(clap::Args, Debug)]
@@ -211,11 +211,11 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
         return refused(&error, io);
     }
     // Who is told to stop when nothing is left to do has done it.
-    let shrink = !args.no_shrink && !sums.classes.is_empty();
+    let shrink = !args.told.no_shrink && !sums.classes.is_empty();
     if !shrink && campaign.len().is_some_and(|all| sums.seeds >= all) {
         stop.store(false, Ordering::Relaxed);
     }
-    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink, stop: &stop };
+    let told = Told { how: &args.told, shrink, stop: &stop };
     let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if exit == Exit::Interrupted {
         let how_far = match campaign.len() {
@@ -231,9 +231,7 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
 /// How the end is told.
 #[derive(Clone, Copy)]
 struct Told<'t> {
-    json: bool,
-    /// Where it is written as JUnit XML.
-    junit: Option<&'t Path>,
+    how: &'t ToldArgs,
     shrink: bool,
     /// Somebody wants it to end.
     stop: &'t AtomicBool,
@@ -273,13 +271,13 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
     // Of a campaign that was stopped nobody demands that it has been everywhere.
     let demands_coverage = profile.demands_coverage && !stopped;
     let profile = &Profile { demands_coverage, ..profile.clone() };
-    let text = if told.json {
+    let text = if told.how.json {
         report::json(header, sums, &findings, out, stopped)
     } else {
         report::text(header, profile, sums, &findings, out)
     };
     io.print(&text);
-    let exit = ci::publish(&report::cases(header, profile, sums, &findings, out), told.junit, io);
+    let exit = ci::publish(&report::cases(header, profile, sums, &findings, out), told.how.junit.as_deref(), io);
     if stopped { Exit::Interrupted } else { report::verdict(profile, release, sums).and(exit) }
 }
 
@@ -322,10 +320,10 @@ pub(super) fn merge(args: &MergeArgs, io: &mut Io<'_>) -> Exit {
     if missing > 0 {
         io.say(&format!("warning: {missing} of {} seeds are in none of these results\n", header.seeds.unwrap_or(0)));
     }
-    let shrinks = profile_of.is_some() && !args.no_shrink;
+    let shrinks = profile_of.is_some() && !args.told.no_shrink;
     let profile = profile_of.or_else(|| Profile::named("nightly"));
     let Some(profile) = profile else { return Exit::Rejected };
-    let told = Told { json: args.json, junit: args.junit.as_deref(), shrink: shrinks, stop: &AtomicBool::new(false) };
+    let told = Told { how: &args.told, shrink: shrinks, stop: &AtomicBool::new(false) };
     let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if missing > 0 { exit.and(Exit::Inconclusive) } else { exit }
 }

@@ -54,15 +54,15 @@ pub fn read(file: &str, text: &str) -> Result<Recording, Rejected> {
     let mut compact: BTreeMap<u32, usize> = BTreeMap::new();
     let (mut ledger, mut told) = (Ledger::default(), None);
     let mut problems = lines::each(text, |body, number| {
+        let line = lines::json(body)?;
         // A compact recording has lines that are like others, and says at its end what is left.
-        if !body.contains("\"like\":") && compact.is_empty() {
-            ledger.line(&lines::json(body)?);
+        if line.get("like").is_none() && compact.is_empty() {
+            ledger.line(&line);
         }
-        if body.contains("\"left\":") {
-            let line = lines::json(body)?;
-            told = line["left"].as_array().map(|items| items.iter().filter_map(Item::from_json).collect());
+        if let Some(items) = line["left"].as_array() {
+            told = Some(items.iter().filter_map(Item::from_json).collect());
         }
-        match read_line(body, number, &compact, &sources)? {
+        match read_line(line, number, &compact, &sources)? {
             read @ (Read::Event(..) | Read::Helm(..)) => {
                 let helm = matches!(read, Read::Helm(..));
                 let (Read::Event(mut event, value) | Read::Helm(mut event, value)) = read else { return Ok(()) };
@@ -110,8 +110,7 @@ enum Read {
     Skip(Time),
 }
 
-fn read_line(text: &str, line: u32, compact: &BTreeMap<u32, usize>, sources: &[Source]) -> Result<Read, Refusal> {
-    let mut value = lines::json(text)?;
+fn read_line(mut value: Value, line: u32, compact: &BTreeMap<u32, usize>, sources: &[Source]) -> Result<Read, Refusal> {
     if let Some(like) = value["like"].as_u64() {
         let said = || (0, format!("like line {like}, which is none before this"), WHAT);
         let base = compact.get(&(like as u32)).and_then(|n| sources.get(*n)).ok_or_else(said)?;

@@ -271,10 +271,9 @@ impl Runner {
                 Ok(_) => work.renew_at.max(now),
                 Err(_) => work.renew_at.min(now.after(RENEW_AGAIN)),
             };
-            let at = work.renew_at;
-            self.wake(at);
+            self.wake_at = work.renew_at;
+            self.out.push(RunnerOutput::WakeAt(work.renew_at));
         }
-        let State::Working(work) = &mut self.state else { return };
         match reply {
             Ok(ServiceOk::CancelJob(_)) => self.end_work(JobResult::Canceled, "cancelled", 0, now),
             // The lease is lost: the renewal task ends before the worker and the job is abandoned.
