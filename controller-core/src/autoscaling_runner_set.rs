@@ -49,6 +49,7 @@ steps! {
     AfterServiceSecretRead = "after-service-secret-read",
     AfterGroupFound = "after-group-found",
     AfterScaleSetLookedUp = "after-scale-set-looked-up",
+    AfterScaleSetAnnounced = "after-scale-set-announced",
     AfterScaleSetCreated = "after-scale-set-created",
     AfterScaleSetAnnotated = "after-scale-set-annotated",
     AfterScaleSetUpdated = "after-scale-set-updated",
@@ -88,6 +89,8 @@ enum Purpose {
     UpdateGroup,
     UpdateName,
     Check,
+    /// Finding what a pass may have made without noting its id.
+    Find,
     Delete,
 }
 
@@ -343,6 +346,7 @@ impl ArsPass {
             Step::AfterServiceSecretRead => self.after_service_secret_read(o),
             Step::AfterGroupFound => self.after_group_found(o),
             Step::AfterScaleSetLookedUp => self.after_scale_set_looked_up(o),
+            Step::AfterScaleSetAnnounced => self.after_scale_set_announced(o),
             Step::AfterScaleSetCreated => self.after_scale_set_created(o),
             Step::AfterScaleSetUpdated => self.after_scale_set_updated(o),
             Step::AfterScaleSetAnnotated => self.after_scale_set_annotated(o),

@@ -13,6 +13,9 @@ use crate::behaviour::*;
 use crate::names;
 use crate::reconcile::{Decision, Observed, Outcome};
 
+/// How long the corrected controller waits for parts that are on their way, when nothing is heard of them.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// What a listener consists of, in the order in which it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
@@ -88,7 +91,9 @@ impl AlPass {
             self.part += 1;
         }
         if self.remains {
-            return Decision::End(Outcome::After(Duration::from_secs(1)));
+            // The end of each part wakes the listener. Whose cache lags sees parts that are gone: not to be asked for every second.
+            let again = if Self::is_corrected(o) { LOOK_AGAIN } else { Duration::from_secs(1) };
+            return Decision::End(Outcome::After(again));
         }
         let patch = Patch::finalizers(self.listener().metadata.finalizers_without(names::AL_FINALIZER));
         self.patch(Step::AfterFinalizerRemoved, Sub::Main, patch)

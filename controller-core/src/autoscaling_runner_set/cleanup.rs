@@ -81,10 +81,12 @@ impl ArsPass {
     }
 
     fn delete_scale_set(&mut self, o: &mut Observed<'_>) -> Decision {
-        if self.scale_set_id().is_none() {
-            return self.cleaned(o);
+        match self.scale_set_id() {
+            Some(_) => self.with_client(Purpose::Delete),
+            // One that is found gets its id noted, and the next pass deletes it.
+            None if self.is_announced(o) => self.with_client(Purpose::Find),
+            None => self.cleaned(o),
         }
-        self.with_client(Purpose::Delete)
     }
 
     pub(super) fn clean_next_runner_set(&mut self, o: &mut Observed<'_>) -> Decision {
@@ -107,7 +109,7 @@ impl ArsPass {
 
     pub(super) fn after_scale_set_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_service() {
-            Ok(_) => self.forget_scale_set(),
+            Ok(_) => self.forget_scale_set(o),
             // Anything on the way can say 404: once more, from another side, before the only one who knows of the set goes.
             Err(e) if is_missing(&e) && o.settings.behaviour.ars_scale_set_gone == ScaleSetGone::Fine => {
                 let id = self.scale_set_id().unwrap_or_default();
@@ -119,8 +121,8 @@ impl ArsPass {
 
     pub(super) fn after_gone_scale_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
         let why = match o.take_reply().into_service() {
-            Ok(ServiceOk::ScaleSet(None)) => return self.forget_scale_set(),
-            Err(e) if is_missing(&e) => return self.forget_scale_set(),
+            Ok(ServiceOk::ScaleSet(None)) => return self.forget_scale_set(o),
+            Err(e) if is_missing(&e) => return self.forget_scale_set(o),
             Ok(_) => "the service says both that the scale set exists and that it does not".into(),
             Err(e) => e.text(),
         };
@@ -132,8 +134,11 @@ impl ArsPass {
         self.fail_cleaning(o, why)
     }
 
-    fn forget_scale_set(&mut self) -> Decision {
-        let annotations = vec![(names::SCALE_SET_ID.into(), None)];
+    fn forget_scale_set(&mut self, o: &Observed<'_>) -> Decision {
+        let mut annotations = vec![(names::SCALE_SET_ID.into(), None)];
+        if self.is_announced(o) {
+            annotations.push((names::scale_set_name_key(&o.settings.behaviour).into(), None));
+        }
         self.patch(Step::AfterScaleSetIdRemoved, Patch { annotations, ..Patch::default() })
     }
 

@@ -119,7 +119,7 @@ impl ArsPass {
         }
         match read.and_then(|()| build.key()) {
             Ok(client) => self.client = Some(client),
-            Err(why) if self.purpose == Purpose::Delete => {
+            Err(why) if matches!(self.purpose, Purpose::Find | Purpose::Delete) => {
                 o.error("Failed to initialize Actions service client", why.clone());
                 return self.fail_cleaning(o, why);
             }
@@ -135,6 +135,10 @@ impl ArsPass {
                 self.service(Step::AfterGroupFound, Op::GetRunnerGroup { name })
             }
             Purpose::Create | Purpose::UpdateGroup => self.with_group(GroupId(1)),
+            Purpose::Find => match self.ars().metadata.annotation(names::GROUP_NAME).cloned() {
+                Some(name) => self.service(Step::AfterGroupFound, Op::GetRunnerGroup { name }),
+                None => self.with_group(GroupId(1)),
+            },
             Purpose::UpdateName => {
                 let name = Some(names::scale_set(self.ars()).clone());
                 self.service(Step::AfterScaleSetUpdated, Op::UpdateScaleSet { id, group: None, name })
@@ -148,6 +152,7 @@ impl ArsPass {
         match o.take_reply().into_service() {
             Ok(ServiceOk::Group(group)) => self.with_group(group),
             Ok(other) => self.unexpected(o, &other),
+            Err(e) if self.purpose == Purpose::Find => self.fail_cleaning(o, e.text()),
             Err(e) => self.fail(o, ("Failed to get runner group by name", "Registration"), e.text()),
         }
     }
@@ -166,14 +171,48 @@ impl ArsPass {
         match o.take_reply().into_service() {
             // Whoever's it is, it is taken over, labels and settings as they are (Q-REUSE-FOREIGN-SCALESET).
             Ok(ServiceOk::ScaleSet(Some(found))) => self.annotate(o, &found),
-            Ok(ServiceOk::ScaleSet(None)) => {
-                let name = names::scale_set(self.ars()).clone();
-                let op = Op::CreateScaleSet { group: self.group, labels: self.scale_set_labels(&name, o), name };
-                self.service(Step::AfterScaleSetCreated, op)
-            }
+            Ok(ServiceOk::ScaleSet(None)) if self.purpose == Purpose::Find => self.cleaned(o),
+            Ok(ServiceOk::ScaleSet(None)) => match o.settings.behaviour.ars_stale_object {
+                ArsStaleObject::Read if !self.is_announced(o) => self.announce(o),
+                _ => self.create_scale_set(o),
+            },
             Ok(other) => self.unexpected(o, &other),
+            Err(e) if self.purpose == Purpose::Find => self.fail_cleaning(o, e.text()),
             Err(e) => self.fail(o, ("Failed to get runner scale set from Actions service", "Registration"), e.text()),
         }
+    }
+
+    /// Whether a pass said that it would make the scale set: one without an id may exist, and goes with the set.
+    pub(super) fn is_announced(&self, o: &Observed<'_>) -> bool {
+        let behaviour = &o.settings.behaviour;
+        behaviour.ars_stale_object == ArsStaleObject::Read
+            && self.ars().metadata.annotation(names::scale_set_name_key(behaviour)).is_some()
+    }
+
+    /// What will be made is noted first: who ends between the creation and its id leaves something to look for.
+    fn announce(&mut self, o: &Observed<'_>) -> Decision {
+        let (ars, group) = (self.ars(), names::GROUP_NAME);
+        let mut annotations =
+            vec![(names::scale_set_name_key(&o.settings.behaviour).into(), Some(names::scale_set(ars).clone()))];
+        if !ars.spec.runner_group.is_empty() {
+            annotations.push((group.into(), Some(ars.spec.runner_group.clone())));
+        }
+        self.patch(Step::AfterScaleSetAnnounced, Patch { annotations, ..Patch::default() })
+    }
+
+    pub(super) fn after_scale_set_announced(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.take_patched(o) {
+            Ok(()) if self.ars().metadata.is_deleting() => self.settle(),
+            Ok(()) => self.create_scale_set(o),
+            Err(e) if e.is_not_found() => self.settle(),
+            Err(e) => self.fail(o, ("Failed to update autoscaling runner set with annotations", "ApiServer"), e.text()),
+        }
+    }
+
+    fn create_scale_set(&mut self, o: &Observed<'_>) -> Decision {
+        let name = names::scale_set(self.ars()).clone();
+        let op = Op::CreateScaleSet { group: self.group, labels: self.scale_set_labels(&name, o), name };
+        self.service(Step::AfterScaleSetCreated, op)
     }
 
     /// The scale set's labels: its name, then (0.14.0 on) the user's, each once.
@@ -279,7 +318,8 @@ impl ArsPass {
     /// The first denial is only noted, an outage may have caused it; the second one makes the set forget its id.
     fn scale_set_missed(&mut self, o: &Observed<'_>) -> Decision {
         let annotations = if self.missed_at().is_some() {
-            vec![(names::SCALE_SET_ID.into(), None), (names::SCALE_SET_MISSED.into(), None)]
+            let name = names::scale_set_name_key(&o.settings.behaviour);
+            [names::SCALE_SET_ID, names::SCALE_SET_MISSED, name].map(|key| (key.into(), None)).to_vec()
         } else {
             vec![(names::SCALE_SET_MISSED.into(), Some(o.now.to_rfc3339().into()))]
         };

@@ -30,8 +30,14 @@ impl PodWorker {
         let (init, main) = self.containers.split_at(self.inits);
         let statuses = |list: &[Container]| -> Vec<ContainerStatus> { list.iter().map(|c| c.status(&idle)).collect() };
         let (init_statuses, main_statuses) = (statuses(init), statuses(main));
-        let phase = self.phase(&init_statuses, &main_statuses);
-        let verdict = self.verdict.as_ref().filter(|_| phase.is_terminal());
+        let phase = match self.phase(&init_statuses, &main_statuses) {
+            // Who has no statuses to go by keeps the phase that came with the eviction (recorded: b_evictions).
+            ended if ended.is_terminal() && self.verdict.is_some() && self.statuses_hidden => PodPhase::Failed,
+            phase => phase,
+        };
+        // A pod whose containers all end well is Succeeded, and the reason goes with the phase that it was given for
+        // (kubelet_pods.go, generateAPIPodStatus).
+        let verdict = self.verdict.as_ref().filter(|_| phase == PodPhase::Failed);
         let (reason, message) = verdict.cloned().unwrap_or_default();
         let mut status = PodStatus {
             phase,

@@ -109,7 +109,12 @@ impl Invariants {
     pub(super) fn check_wait(&mut self, place: &SiteKey, pod: &Arc<Pod>, added: bool, now: Time) {
         let Some(runner) = self.ledger.runners.get_mut(place) else { return };
         if !added {
-            if pod.status.phase == PodPhase::Failed && !pod.metadata.is_deleting() {
+            // The end of the runner's process is the failure; a sidecar, or a kubelet that is not heard, may hold back the phase.
+            let runner_ended = || {
+                let code = pod.status.container("runner").and_then(|cs| cs.state.exit_code());
+                code.is_some_and(|code| code != 0)
+            };
+            if (pod.status.phase == PodPhase::Failed || runner_ended()) && !pod.metadata.is_deleting() {
                 runner.failed_at.get_or_insert(now);
             }
             return;
