@@ -18,6 +18,8 @@ mod proxy;
 #[cfg(test)]
 mod tests;
 
+pub use health::NOT_STARTING;
+
 use std::sync::Arc;
 
 use arc_api::core::Secret;

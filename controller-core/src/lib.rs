@@ -29,6 +29,7 @@ pub mod listener;
 pub mod listener_config;
 pub mod names;
 pub mod own;
+mod pod_start;
 pub mod reconcile;
 pub mod release;
 pub mod scaler;

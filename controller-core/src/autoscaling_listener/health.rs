@@ -16,12 +16,15 @@ use super::{AlPass, Step};
 use crate::autoscaling_runner_set::with_condition;
 use crate::behaviour::*;
 use crate::names;
+use crate::pod_start::{START_PATIENCE, waits_in_vain, why_not_started};
 use crate::reconcile::{Decision, Observed, Outcome};
 
 /// A call this listener needs keeps failing.
 pub(super) const BLOCKED: &str = "ListenerBlocked";
 /// The listener pod ended; it is replaced with back-off.
 const FAILING: &str = "ListenerFailing";
+/// The listener pod does not start: its image cannot be had, or no node takes it. The kubelet's business, and worth knowing.
+pub const NOT_STARTING: &str = "ListenerNotStarting";
 /// The longest wait before a listener pod is made again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A listener that has been running this long serves: its past ends are forgotten. Longer than the longest wait and than the
@@ -152,7 +155,7 @@ impl AlPass {
         }
     }
 
-    /// A pod that has been running for a while clears what is said about it.
+    /// A pod that has been running for a while clears what is said about it; one that does not start is spoken of.
     fn note_serving(&mut self, pod: &Pod, o: &Observed<'_>) -> Decision {
         if o.settings.behaviour.al_restart == ListenerRestart::Immediate {
             return Self::settle(o);
@@ -162,22 +165,49 @@ impl AlPass {
             ContainerState::Running { started_at } => Some(*started_at),
             ContainerState::Waiting { .. } | ContainerState::Terminated(_) => None,
         });
+        let Some(since) = running else { return self.note_start(pod, o) };
         // What the listener process says of itself is its own to take back.
-        let ours = |c: &Condition| c.type_ == BLOCKED || c.type_ == FAILING;
-        let (Some(since), false) = (running, status.restarts == 0 && !status.conditions.iter().any(ours)) else {
+        let ours = |c: &Condition| c.type_ == BLOCKED || c.type_ == FAILING || c.type_ == NOT_STARTING;
+        if status.restarts == 0 && !status.conditions.iter().any(ours) {
             return Self::settle(o);
-        };
+        }
         let serves_at: Time = since.after(SERVING_AFTER);
-        if o.now < serves_at && status.restarts > 0 {
+        let serves = o.now >= serves_at || status.restarts == 0;
+        if !serves && !status.conditions.iter().any(|c| c.type_ == NOT_STARTING) {
             return Decision::End(Outcome::After(serves_at.since(o.now)));
         }
-        let conditions = Some(status.conditions.iter().filter(|c| !ours(c)).cloned().collect());
-        let patch = AlStatusPatch { conditions, restarts: Some(0), ..AlStatusPatch::default() };
+        // It has started, whether it serves or not; the patch's own event brings the next pass.
+        let over = |c: &Condition| if serves { ours(c) } else { c.type_ == NOT_STARTING };
+        let conditions = Some(status.conditions.iter().filter(|c| !over(c)).cloned().collect());
+        let patch = AlStatusPatch { conditions, restarts: serves.then_some(0), ..AlStatusPatch::default() };
         self.patch(Step::AfterHealthWritten, Sub::Status, Patch::body(Body::AlStatus(patch)))
     }
 
+    /// A pod that has not started yet. Nothing is done about it: another pod would wait for the same image or node.
+    fn note_start(&mut self, pod: &Pod, o: &Observed<'_>) -> Decision {
+        if o.settings.behaviour.conditions == ConditionsRule::None {
+            return Self::settle(o);
+        }
+        let (reason, message) = match waits_in_vain(pod) {
+            // The kubelet says one while it tries and the other in between.
+            Some((reason, message)) if reason == "ErrImagePull" => ("ImagePullBackOff".into(), message.clone()),
+            Some((reason, message)) => (reason.clone(), message.clone()),
+            None => {
+                let due = pod.metadata.creation_timestamp.after(START_PATIENCE);
+                if o.now < due {
+                    return Decision::End(Outcome::After(due.since(o.now)));
+                }
+                ("PodNotStarting".into(), why_not_started(pod))
+            }
+        };
+        if self.listener().status.conditions.iter().any(|c| c.type_ == NOT_STARTING && c.reason == reason) {
+            return Self::settle(o);
+        }
+        self.report(Step::AfterHealthWritten, NOT_STARTING, reason, message)
+    }
+
     /// Writes one condition.
-    pub(super) fn report(&mut self, step: Step, type_: &'static str, reason: &'static str, message: Str) -> Decision {
+    pub(super) fn report(&mut self, step: Step, type_: &'static str, reason: impl Into<Str>, message: Str) -> Decision {
         let one = Condition::new(type_, true, reason, message);
         let conditions = Some(with_condition(&self.listener().status.conditions, one));
         let patch = AlStatusPatch { conditions, ..AlStatusPatch::default() };

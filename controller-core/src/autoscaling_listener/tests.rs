@@ -353,6 +353,69 @@ fn a_listener_that_served_for_a_minute_is_forgiven() {
     assert!(listener(&world).status.conditions.is_empty() && world.set().status.conditions.is_empty());
 }
 
+fn not_starting(world: &World) -> Option<(Str, Str)> {
+    let on_set = world.set().status.conditions.iter().find(|c| c.type_ == NOT_STARTING).cloned();
+    let on_listener = listener(world).status.conditions.iter().find(|c| c.type_ == NOT_STARTING).cloned();
+    assert_eq!(on_set, on_listener);
+    on_listener.map(|c| (c.reason, c.message))
+}
+
+/// Its kubelet waits between two pulls for up to five minutes, and somebody wonders why no job runs.
+#[test]
+fn a_listener_whose_image_cannot_be_had_says_so_until_it_runs_in_next_only() {
+    for release in [Release::V0_14_2, Release::Next] {
+        let mut world = World::installed(release);
+        let (name, from) = (name(&world), world.calls.len());
+        for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"] {
+            world.kubelet(&name, |s| {
+                let state = ContainerState::Waiting { reason: reason.into(), message: "Back-off".into() };
+                let name = container(release).into();
+                s.container_statuses = vec![ContainerStatus { name, state, ..Default::default() }];
+            });
+            world.run_for(Duration::from_secs(1));
+            let says = not_starting(&world);
+            let expect = (release == Release::Next).then(|| ("ImagePullBackOff".into(), "Back-off".into()));
+            assert_eq!(says, expect, "{release}");
+        }
+        let written = world.calls_of("al", from).iter().filter(|c| c.starts_with("patch")).count();
+        assert_eq!(written, usize::from(release == Release::Next), "said once");
+        run_listener(&mut world, release);
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(not_starting(&world), None);
+    }
+}
+
+#[test]
+fn a_listener_that_no_node_takes_says_so_after_three_minutes() {
+    let mut world = World::installed(Release::Next);
+    world.run_for(Duration::from_secs(170));
+    assert_eq!(not_starting(&world), None);
+    world.run_for(Duration::from_secs(181));
+    let expect = ("PodNotStarting".into(), "no node has been found for the pod".into());
+    assert_eq!(not_starting(&world), Some(expect));
+}
+
+/// Its past ends are forgiven after a minute; that it does not start is over at once.
+#[test]
+fn a_listener_that_starts_after_all_is_not_forgiven_yet() {
+    let mut world = World::installed(Release::Next);
+    end_listener(&mut world, Release::Next, 1);
+    world.run();
+    let name = name(&world);
+    world.kubelet(&name, |s| {
+        let state = ContainerState::Waiting { reason: "ImagePullBackOff".into(), message: Str::default() };
+        s.container_statuses = vec![ContainerStatus { name: "listener".into(), state, ..Default::default() }];
+    });
+    world.run_for(Duration::from_secs(1));
+    assert!(not_starting(&world).is_some());
+    run_listener(&mut world, Release::Next);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!((not_starting(&world), listener(&world).status.restarts), (None, 1));
+    world.run_for(Duration::from_secs(61));
+    assert_eq!(listener(&world).status.restarts, 0);
+    assert!(listener(&world).status.conditions.is_empty());
+}
+
 #[test]
 fn a_listener_without_its_set_errs_for_ever_and_deletes_itself_in_next() {
     for release in [Release::V0_14_2, Release::Next] {

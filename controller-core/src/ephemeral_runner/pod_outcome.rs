@@ -11,7 +11,7 @@ use arc_api::kube::{DeleteOptions, ErStatusPatch, KubeRequest, Status};
 use arc_api::meta::Key;
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
 use arc_api::service::{Op, ServiceOk};
-use arc_api::{Duration, Kind, Str, Time, Uid, format_smolstr};
+use arc_api::{Duration, Kind, Str, Time, Uid};
 
 use super::pod_create::without;
 use super::{
@@ -23,10 +23,9 @@ use crate::behaviour::{
     StuckPod, UsedJit,
 };
 use crate::call::{CallError, Reply};
+use crate::pod_start::{START_PATIENCE, waits_in_vain, why_not_started};
 use crate::reconcile::{Decision, Observed};
 
-/// How long a pod may take to start before its runner says that it does not (corrected controller): images are large.
-const START_PATIENCE: Duration = Duration::from_secs(180);
 /// Exit code of a runner whose version the service refuses.
 const DEPRECATED: i32 = 7;
 /// How long after its grace period a pod may stay Terminating before its runner is given up.
@@ -551,32 +550,4 @@ fn init_failed(pod: &Pod, switch: InitFailure, runner_ended: bool) -> bool {
 /// The container cannot be made, and waits.
 fn never_gets_its_secret(cs: &ContainerStatus) -> bool {
     matches!(&cs.state, ContainerState::Waiting { reason, .. } if reason == "CreateContainerConfigError")
-}
-
-/// What a pod that does not start has got to.
-fn why_not_started(pod: &Pod) -> Str {
-    if pod.node_name.is_none() {
-        return "no node has been found for the pod".into();
-    }
-    let sidecar = |name: &Str| {
-        let spec = pod.spec.init_containers.iter().find(|c| c.name == *name);
-        spec.is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
-    };
-    let running = |c: &&ContainerStatus| matches!(c.state, ContainerState::Running { .. });
-    match pod.status.init_container_statuses.iter().find(running) {
-        Some(c) if sidecar(&c.name) => format_smolstr!("sidecar {} has not started", c.name),
-        Some(c) => format_smolstr!("init container {} does not end", c.name),
-        None => "its containers have not been started".into(),
-    }
-}
-
-/// Why a container waits, if it is not just starting.
-fn waits_in_vain(pod: &Pod) -> Option<(&Str, &Str)> {
-    let containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
-    containers
-        .filter_map(|c| match &c.state {
-            ContainerState::Waiting { reason, message } => Some((reason, message)),
-            ContainerState::Running { .. } | ContainerState::Terminated(_) => None,
-        })
-        .find(|(reason, _)| !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing"))
 }

@@ -58,12 +58,12 @@ catalogue! {
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
         "whoever waits for the job",
-        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work, and with each job that gets one of maxRunners runners; jobs for a set that its user took away, or that an eventual update drains; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, counted from the assignment or from when the world was last disturbed; jobs beyond maxRunners wait for those before them, so the five minutes begin again as long as all runners work, and with each job that gets one of maxRunners runners; jobs for a set that its user took away, or that an eventual update drains, or whose listener says that it does not start while its image is pulled; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I3";
     "listener-is-polling" "LIVE-LISTEN" Settles:
         "An installed scale set has a listener that polls.",
         "every job of the scale set",
-        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in, and a session's time to live of 90 s, beyond which they are as much longer; they begin again when the last job of the old runners is over, if the controller updates eventually",
+        "three minutes without a finished or open poll: a listener's replacement, a poll's hold time and its retries fit in, and a session's time to live of 90 s, beyond which they are as much longer; they begin again when the last job of the old runners is over, if the controller updates eventually, and when the kubelet has got the listener's image, which it tries every five minutes, if a condition says that the listener does not start",
         "actions-service.md §8 I21, arc-controllers.md §13 I5";
     "busy-runner-kept" "SAFE-BUSY" Always:
         "ARC deletes no pod and no registration of a runner that works on a job.",
@@ -103,7 +103,7 @@ catalogue! {
     "min-runners-kept" "LIVE-MIN" Settles:
         "Idle runners reach minRunners.",
         "whoever pays for warm runners to have none waiting",
-        "five minutes, which begin again with the listener after an eventual update; a job takes a place from its assignment until the service gives it up; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
+        "five minutes, which begin again with the listener after an eventual update or a wait for its image of which it says so; a job takes a place from its assignment until the service gives it up; a template whose pods the API server refuses or which never start, for as long as a condition of the set says so",
         "arc-controllers.md §13 I2";
     "owned-by-user" "SAFE-OWNER" Always:
         "The objects the user owns, the AutoscalingRunnerSet and its scale set, are deleted only on the user's request.",

@@ -65,6 +65,10 @@ pub struct SetState {
     pub listener_max: i32,
     /// When maxRunners was last lowered.
     pub lowered_at: Option<Time>,
+    /// Its listener's pod waits for its image.
+    pub starves: bool,
+    /// It did until then, and the listener said that it does not start.
+    pub starved_at: Option<Time>,
     /// The scale set that its listener listens to.
     pub listens_to: ScaleSetId,
     /// When listener processes started.
@@ -312,6 +316,13 @@ impl SetState {
             self.full_at = Some(now);
         }
     }
+    /// Its listener's pod waits for its image or does not, and the listener says that it does not start or says nothing.
+    pub fn starve(&mut self, starves: bool, says: bool, now: Time) {
+        if self.starves && !starves && says {
+            self.starved_at = Some(now);
+        }
+        self.starves = starves;
+    }
     /// Runners, or the jobs that have been given out, take all its places.
     fn is_crowded(&self) -> bool {
         self.live.max(self.waiting + self.running) >= self.max
@@ -437,5 +448,24 @@ impl Ledger {
             self.registrations.remove(&id);
         }
         set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wait for an image of which nobody was told is no excuse, and a kubelet that got it has had its time.
+    #[test]
+    fn a_wait_for_an_image_counts_if_the_listener_spoke_of_it() {
+        let mut set = SetState::default();
+        set.starve(true, false, Time::from_secs(1));
+        set.starve(false, false, Time::from_secs(2));
+        assert_eq!((set.starves, set.starved_at), (false, None));
+        set.starve(true, false, Time::from_secs(3));
+        assert!(set.starves);
+        set.starve(false, true, Time::from_secs(4));
+        set.starve(false, true, Time::from_secs(9));
+        assert_eq!((set.starves, set.starved_at), (false, Some(Time::from_secs(4))));
     }
 }

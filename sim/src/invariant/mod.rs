@@ -20,6 +20,7 @@ pub use bounds::{Bounds, Check};
 pub use catalogue::{CATALOGUE, Entry, Sort, entry};
 pub(crate) use ending::{is_named_by, is_used_by, orphans, service_orphans};
 pub use ledger::{JitUse, Ledger, RunnerSetState, RunnerState, SetKey, SetState};
+pub(crate) use observe::says_not_starting;
 
 use crate::trace::EventId;
 

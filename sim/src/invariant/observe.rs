@@ -6,8 +6,9 @@ use arc_api::core::ServiceAccount;
 use arc_api::crd::*;
 use arc_api::kube::{WatchEvent, WatchType};
 use arc_api::meta::Key;
-use arc_api::pod::{Pod, PodPhase};
+use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodPhase};
 use arc_api::{Duration, Kind, Object, RunnerId, Str, Time, Uid, format_smolstr};
+use controller_core::autoscaling_listener::NOT_STARTING;
 use controller_core::ephemeral_runner::POD_REJECTED;
 
 use super::bounds::Check;
@@ -379,6 +380,17 @@ impl Invariants {
         }
     }
 
+    /// An image that cannot be had is pulled again after up to five minutes, and nobody can hurry the kubelet.
+    fn on_listener_pod(&mut self, site: SiteId, pod: &Pod, gone: bool, now: Time) {
+        let Some(owner) = pod.metadata.controller().filter(|o| o.kind == Kind::AutoscalingListener) else { return };
+        let place = (site, Key::new(pod.metadata.namespace.clone(), owner.name.clone()));
+        let Some(al) = self.ledger.listeners.get(&place).cloned() else { return };
+        let set =
+            Key::new(al.spec.autoscaling_runner_set_namespace.clone(), al.spec.autoscaling_runner_set_name.clone());
+        let starves = !gone && pod.status.container_statuses.iter().any(waits_for_image);
+        self.ledger.set(&(site, set)).starve(starves, says_not_starting(&al), now);
+    }
+
     fn on_pod(&mut self, site: SiteId, pod: &Arc<Pod>, type_: WatchType, now: Time) {
         let gone = type_ == WatchType::Deleted;
         let owned = pod.metadata.controller().is_some_and(|o| o.kind == Kind::EphemeralRunner);
@@ -388,7 +400,7 @@ impl Invariants {
             self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, about, || "does not start".into());
         }
         if !owned {
-            return;
+            return self.on_listener_pod(site, pod, gone, now);
         }
         if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {
             self.bounds.clear(&Check::Reference(pod.metadata.uid));
@@ -526,4 +538,13 @@ impl Invariants {
             });
         }
     }
+}
+
+fn waits_for_image(c: &ContainerStatus) -> bool {
+    matches!(&c.state, ContainerState::Waiting { reason, .. } if reason == "ErrImagePull" || reason == "ImagePullBackOff")
+}
+
+/// Whether a listener says that its pod does not start.
+pub(crate) fn says_not_starting(al: &AutoscalingListener) -> bool {
+    al.status.conditions.iter().any(|c| c.status && c.type_ == NOT_STARTING)
 }

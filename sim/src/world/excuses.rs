@@ -7,7 +7,7 @@ use arc_api::{Duration, JobId, Kind, Object, Time, Uid};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 
 use super::{Machine, SiteId, World};
-use crate::invariant::{Check, RunnerSetState, RunnerState, SetKey, SetState};
+use crate::invariant::{Check, RunnerSetState, RunnerState, SetKey, SetState, says_not_starting};
 use crate::plan::world::Strategy;
 
 impl World {
@@ -39,19 +39,19 @@ impl World {
             return waits.or_else(|| self.uncontrolled_until(*uid));
         }
         if let Check::Polling(set) | Check::MinRunners(set) = check {
-            return self.drained_until(set);
+            return self.unheard_until(set);
         }
         if let Check::Deleting(uid) = check {
             return self.worked_until(*uid);
         }
         let Check::JobRunner(job) = check else { return None };
         match ledger.jobs.get(job).and_then(|j| j.set.as_ref()) {
-            Some(set) => ledger.sets.get(set)?.full_at.max(self.drained_until(set)),
+            Some(set) => ledger.sets.get(set)?.full_at.max(self.unheard_until(set)),
             None => {
                 let sets = self.github.candidates(*job);
                 let full = sets.iter().map(|id| {
                     let set = ledger.scale_sets.get(id)?;
-                    ledger.sets.get(set)?.full_at.max(self.drained_until(set))
+                    ledger.sets.get(set)?.full_at.max(self.unheard_until(set))
                 });
                 // As soon as one of them had room.
                 full.min().flatten()
@@ -87,6 +87,20 @@ impl World {
                 own.find_map(|(_, s)| if s.works { Some(self.now) } else { s.worked_at })
             }
         }
+    }
+
+    /// Until when nobody could listen for the set: an eventual update kept its listener away, or a kubelet that has no image.
+    fn unheard_until(&self, set: &SetKey) -> Option<Time> {
+        self.drained_until(set).max(self.starved_until(set))
+    }
+
+    /// Until when the listener's pod waited for its image, if the listener said that it does not start: the kubelet pulls again
+    /// after up to five minutes, whatever becomes of the image in between (kubernetes-api.md §5.3), and nobody can hurry it.
+    fn starved_until(&self, set: &SetKey) -> Option<Time> {
+        let ledger = &self.invariants.ledger;
+        let state = ledger.sets.get(set)?;
+        let mut listeners = state.listeners.iter().filter_map(|l| ledger.listeners.get(&(set.0, l.clone())));
+        if state.starves && listeners.any(|l| says_not_starting(l)) { Some(self.now) } else { state.starved_at }
     }
 
     /// Until when an eventual update kept the set's listener away: until then the jobs of its old runners ran.
