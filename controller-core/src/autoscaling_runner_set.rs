@@ -20,6 +20,7 @@ mod status;
 mod strays;
 mod version;
 
+pub(crate) use identity::names_identity;
 pub(crate) use status::with as with_condition;
 
 #[cfg(test)]

@@ -171,6 +171,11 @@ impl World {
         } else {
             cache.insert(object.clone());
         }
+        for key in triggers::users(&object, &self.caches, &self.settings.behaviour) {
+            let at = self.now.after(triggers::IDENTITY_WAIT);
+            let timer = self.timers.entry((Kind::AutoscalingRunnerSet, key)).or_insert(at);
+            *timer = at.min(*timer);
+        }
         for wake in triggers::enqueue(&object).filter(|(k, _)| is_ours(*k)) {
             if !self.queue.contains(&wake) {
                 self.queue.push_back(wake);

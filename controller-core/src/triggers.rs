@@ -1,14 +1,21 @@
 //! Which reconcile keys an object's event wakes, and when. What changed is looked at only by `next`, and only for the when.
 //!
-//! Source: arc-controllers.md §2.3. The same mapping in every release; `next` adds timers, not mappings.
+//! Source: arc-controllers.md §2.3. The same mapping in every release; `next` adds timers, and one mapping ([`users`]).
 
+use arc_api::crd::AutoscalingRunnerSet;
 use arc_api::meta::Key;
-use arc_api::{Duration, Kind, Meta, Object, Str};
+use arc_api::{Duration, Kind, Meta, Object, Resource, Str};
 
-use crate::behaviour::{Behaviour, OwnStatus};
+use crate::autoscaling_runner_set::names_identity;
+use crate::behaviour::{Behaviour, IdentityCheck, OwnStatus};
+use crate::caches::Caches;
 
 /// How long a runner set leaves a report of its own status alone (`next`).
 const STATUS_WAIT: Duration = Duration::from_secs(2);
+
+/// How soon a set looks at its runners' account, role or binding after one of them changed (`next`). Who replaces them deletes
+/// and creates them one after the other, and half of that is not worth another listener; their tokens are accepted for 60 s.
+pub const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 
 /// Labels by which a Role or RoleBinding in the runner namespace names its AutoscalingListener.
 pub const LISTENER_NAME: &str = "auto-scaling-listener-name";
@@ -56,6 +63,18 @@ pub fn patience(old: &Object, new: &Object, behaviour: &Behaviour) -> Duration {
         && was.owner_references == is.owner_references;
     let later = behaviour.ers_own_status == OwnStatus::Later && new.kind() == Kind::EphemeralRunnerSet;
     if same && later { STATUS_WAIT } else { Duration::ZERO }
+}
+
+/// The sets whose runners live on this account, role or binding, and which therefore look at it after [`IDENTITY_WAIT`]: nobody
+/// else would tell a quiet set that its runners' tokens are worth nothing (`next`; field-bugs.md, seed-kube-mode-hook-forbidden).
+pub fn users(object: &Object, caches: &Caches, behaviour: &Behaviour) -> Vec<Key> {
+    let identity = matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding);
+    if !identity || behaviour.ars_identity == IdentityCheck::Ignored {
+        return Vec::new();
+    }
+    let sets = caches.of(Kind::AutoscalingRunnerSet).iter().filter_map(AutoscalingRunnerSet::unwrap);
+    let users = sets.filter(|set| !set.metadata.is_deleting() && names_identity(set, object));
+    users.map(|set| set.metadata.key()).collect()
 }
 
 /// The managing owner, by name as upstream's handler does it: an owner re-created under its name is woken too.
@@ -123,6 +142,34 @@ mod tests {
         assert_eq!(enqueue(&pod.clone().into()).count(), 0);
         pod.metadata.owner_references = [OwnerRef::controller(Kind::EphemeralRunner, &runner)].into();
         assert_eq!(enqueue(&pod.into()).collect::<Vec<_>>(), [(Kind::EphemeralRunner, Key::new("ns", "r"))]);
+    }
+
+    #[test]
+    fn an_account_is_looked_at_by_the_live_sets_whose_runners_use_it_in_next_only() {
+        use crate::Release;
+        use arc_api::core::{RoleBinding, ServiceAccount};
+        let mut caches = Caches::default();
+        let mut add = |namespace: &str, name: &str, account: &str, gone: bool| {
+            let mut set = AutoscalingRunnerSet { metadata: Meta::named(namespace, name), ..Default::default() };
+            let template = &mut Arc::make_mut(&mut set.spec).template;
+            Arc::make_mut(&mut Arc::make_mut(template).spec).service_account_name = account.into();
+            let binding = "actions.github.com/cleanup-kubernetes-mode-role-binding-name";
+            set.metadata.annotations = labels([(binding, "bound")]);
+            set.metadata.deletion_timestamp = gone.then_some(arc_api::Time::from_secs(1));
+            caches.of_mut(Kind::AutoscalingRunnerSet).insert(set.into());
+        };
+        add("ns", "user", "own", false);
+        add("ns", "other", "another", false);
+        add("ns", "going", "own", true);
+        add("elsewhere", "user", "own", false);
+        let account = ServiceAccount { metadata: Meta::named("ns", "own"), ..Default::default() };
+        let asked = |object: Object, release| users(&object, &caches, &Behaviour::of(release));
+        assert_eq!(asked(account.clone().into(), Release::Next), [Key::new("ns", "user")]);
+        assert!(asked(account.into(), Release::V0_14_2).is_empty());
+        let binding = RoleBinding { metadata: Meta::named("ns", "bound"), ..Default::default() };
+        assert_eq!(asked(binding.into(), Release::Next), [Key::new("ns", "other"), Key::new("ns", "user")]);
+        let role = Role { metadata: Meta::named("ns", "bound"), ..Role::default() };
+        assert!(asked(role.into(), Release::Next).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use arc_api::core::{RoleBinding, ServiceAccount};
 use arc_api::crd::{AutoscalingRunnerSet, EphemeralRunnerSet};
 use arc_api::kube::{KubeRequest, Patch, Sub};
 use arc_api::meta::Key;
-use arc_api::{Duration, Kind, Meta, OwnerRef, Resource, Str, Uid, format_smolstr};
+use arc_api::{Duration, Kind, Meta, Object, OwnerRef, Resource, Str, Uid, format_smolstr};
 use std::sync::Arc;
 
 use super::protection::{KUBE_MODE_ACCOUNT, KUBE_MODE_ROLE, KUBE_MODE_ROLE_BINDING, NO_PERMISSION_ACCOUNT};
@@ -23,7 +23,7 @@ use crate::reconcile::{Decision, Observed};
 
 /// How long a Terminating account is left alone: an uninstall marks it a moment before it marks the set.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a broken identity is looked at again: nobody tells this controller about ServiceAccounts.
+/// How often a broken identity is looked at again: no event tells that [`PATIENCE`] is over.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Set in the runner container by the modes that run jobs in pods of their own.
 const HOOKS: &str = "ACTIONS_RUNNER_CONTAINER_HOOKS";
@@ -83,6 +83,19 @@ impl Identity {
             _ => false,
         }
     }
+}
+
+/// Whether a set's runners live on this account, role or binding, as far as [`inspect`] looks at it.
+pub(crate) fn names_identity(ars: &AutoscalingRunnerSet, object: &Object) -> bool {
+    let meta = object.meta();
+    let named = |annotation| ars.metadata.annotation(annotation) == Some(&meta.name);
+    ars.metadata.namespace == meta.namespace
+        && match object.kind() {
+            Kind::ServiceAccount => ars.spec.template.spec.service_account_name == meta.name,
+            Kind::Role => named(KUBE_MODE_ROLE),
+            Kind::RoleBinding => named(KUBE_MODE_ROLE_BINDING),
+            _ => false,
+        }
 }
 
 /// Looks at the identity of a set's runners.

@@ -334,6 +334,7 @@ impl Manager {
         for key in vanished {
             if let Some(old) = self.caches.of_mut(kind).remove(&key) {
                 self.enqueue(&old, now, false);
+                self.tell_users(&old, now);
             }
         }
         for object in items {
@@ -345,6 +346,9 @@ impl Manager {
             if !same {
                 self.caches.of_mut(kind).insert(object.clone());
                 self.enqueue(&object, now, initial);
+                if !initial {
+                    self.tell_users(&object, now);
+                }
             }
         }
         self.informers[slot] = Informer::Open;
@@ -381,6 +385,7 @@ impl Manager {
                 cache.remove(&event.object.key());
             }
         }
+        self.tell_users(&event.object, now);
         if patience.is_zero() {
             return self.tell(&event.object, told_at, now);
         }
@@ -404,6 +409,14 @@ impl Manager {
             } else {
                 self.queues[slot].add(key, now);
             }
+        }
+    }
+
+    /// Sets whose runners live on what has changed look at it soon (corrected controller).
+    fn tell_users(&mut self, object: &Object, now: Time) {
+        let Some(slot) = CONTROLLERS.iter().position(|k| *k == Kind::AutoscalingRunnerSet) else { return };
+        for key in triggers::users(object, &self.caches, &self.config.settings.behaviour) {
+            self.queues[slot].add_after(key, triggers::IDENTITY_WAIT, now);
         }
     }
 

@@ -94,7 +94,6 @@ fn a_terminating_account_of_the_chart_is_made_anew_and_its_runners_are_replaced(
     let mut world = World::installed(Release::Next);
     let old = runner_set(&world).metadata.uid;
     world.delete(Kind::ServiceAccount, &Key::new("arc-runners", "demo-no-permission")).expect("it exists");
-    world.edit(|a| a.status.failed_ephemeral_runners = 1);
     world.run();
     let account = world.get::<ServiceAccount>("arc-runners", "demo-no-permission").expect("made anew");
     assert!(!account.metadata.is_deleting() && account.metadata.has_finalizer(names::PROTECTION));
@@ -122,11 +121,28 @@ fn a_hook_runner_whose_account_is_the_users_and_terminating_offers_no_jobs_and_s
     world.run();
     assert_eq!(listener(&world).spec.max_runners, 3);
     world.delete(Kind::ServiceAccount, &Key::new("arc-runners", "own")).expect("it exists");
-    world.edit(|a| a.status.failed_ephemeral_runners = 1);
-    world.run_for(Duration::from_secs(5));
+    world.run_for(Duration::from_secs(6));
     assert_eq!((listener(&world).spec.max_runners, listener(&world).spec.min_runners), (0, 0));
     let broken = &world.set().status.conditions[0];
     assert_eq!((broken.type_.as_str(), broken.reason.as_str()), ("IdentityBroken", "AccountTerminating"));
+}
+
+/// A quiet set: nothing but the account's own events tells it.
+#[test]
+fn a_quiet_set_whose_account_is_replaced_replaces_its_runners_by_itself() {
+    let mut world = World::installed(Release::Next);
+    let (old, from) = (runner_set(&world).metadata.uid, world.calls.len());
+    let key = Key::new("arc-runners", "demo-no-permission");
+    let mut account = (*world.get::<ServiceAccount>(&key.namespace, &key.name).expect("it exists")).clone();
+    account.metadata.uid = arc_api::Uid(77);
+    world.put(account.into());
+    world.run_for(Duration::from_secs(4));
+    assert!(world.calls_of("ars", from).is_empty(), "half of a replacement is waited out");
+    world.run_for(Duration::from_secs(6));
+    let set = runner_set(&world);
+    let expect = format!("{}", arc_api::Uid(77));
+    assert_eq!(set.metadata.annotation(names::IDENTITY).map(|v| v.as_str()), Some(expect.as_str()));
+    assert_ne!(set.metadata.uid, old);
 }
 
 /// A set whose release made an account, a role and a binding that its annotations do not name, all of them marked for deletion.
