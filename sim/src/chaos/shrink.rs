@@ -93,6 +93,12 @@ impl Shrinker<'_> {
             let cut = |p: &mut Plan| {
                 p.run_for = run_for;
                 p.actions.retain(|a| !matches!(a.when, When::At(at) if at >= run_for));
+                // What waits for something waits no longer than the run lasts.
+                for a in &mut p.actions {
+                    if let When::Event(t) = &mut a.when {
+                        t.at_latest = t.at_latest.map(|at| at.min(Dur(run_for.0 - Dur::secs(5).0)));
+                    }
+                }
             };
             if run_for < self.best.run_for && self.attempt(cut) {
                 break;
@@ -160,7 +166,10 @@ fn sound(plan: &Plan) -> bool {
             let in_time = match &a.when {
                 When::At(at) => *at < plan.run_for,
                 // What is waited for after another action goes with that action.
-                When::Event(t) => t.since.as_ref().is_none_or(|id| plan.actions.iter().any(|a| a.id == *id)),
+                When::Event(t) => {
+                    t.since.as_ref().is_none_or(|id| plan.actions.iter().any(|a| a.id == *id))
+                        && [t.not_before, t.at_latest].into_iter().flatten().all(|at| at < plan.run_for)
+                }
             };
             in_time
                 && match &a.what {

@@ -68,6 +68,20 @@ fn numbers_fall_to_what_is_needed() {
     }
 }
 
+/// A run is cut short, and a trigger that would have waited longer is one that the scenario file may still name.
+#[test]
+fn nothing_waits_until_the_run_is_over() {
+    let latest = |p: &Plan| {
+        let triggers = p.actions.iter().filter_map(|a| if let When::Event(t) = &a.when { t.at_latest } else { None });
+        triggers.max()
+    };
+    for plan in plans(|p| latest(p).is_some()) {
+        let shrunk = shrink(&plan, false, &mut |p| latest(p).is_some(), 2_000).plan;
+        assert_eq!(shrunk.run_for, Dur::secs(10));
+        assert!(latest(&shrunk).is_some_and(|at| at < shrunk.run_for), "{:?}", shrunk.actions);
+    }
+}
+
 /// The budget is a number of executions, and what is returned fails in any case.
 #[test]
 fn the_budget_is_kept_and_the_result_still_fails() {
