@@ -13,6 +13,7 @@ mod jit;
 mod pod_build;
 mod pod_create;
 mod pod_outcome;
+mod unsettled;
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +78,8 @@ enum Purpose {
     RemoveBestEffort,
     /// Is the runner that exited 0 still registered (E15)?
     AskFinished,
+    /// Remove a registration that could not be written down and that nobody will use.
+    RemoveUnsettled,
     /// Remove the registration that an ended pod used.
     RemoveUsed,
     /// Is an idle runner still registered (E15)?
@@ -98,6 +101,8 @@ enum Step {
     AfterSetRead,
     AfterJitStatus,
     AfterSecretCreated,
+    AfterUnsettledSecretRead,
+    AfterUnsettledRunnerRead,
     AfterBadSecretDeleted,
     AfterRunnerId,
     AfterPodCreated,
@@ -142,6 +147,8 @@ pub struct ErPass {
     fresh: bool,
     /// Which.
     made: Option<arc_api::RunnerId>,
+    /// It could not be written down, and is looked after before the pass ends.
+    unsettled: Option<Box<unsettled::Unsettled>>,
     /// How long until something must be looked at although no event comes.
     wake: Option<Duration>,
     deletion: deletion::Progress,
@@ -161,6 +168,7 @@ impl ErPass {
             secret: None,
             fresh: false,
             made: None,
+            unsettled: None,
             wake: None,
             deletion: deletion::Progress::default(),
             outcome: pod_outcome::Progress::default(),
@@ -185,6 +193,8 @@ impl Pass for ErPass {
             Step::AfterSetRead => self.after_set_read(o),
             Step::AfterJitStatus => self.after_jit_status(o),
             Step::AfterSecretCreated => self.after_secret_created(o),
+            Step::AfterUnsettledSecretRead => self.after_unsettled_secret_read(o),
+            Step::AfterUnsettledRunnerRead => self.after_unsettled_runner_read(o),
             Step::AfterBadSecretDeleted => self.after_bad_secret_deleted(o),
             Step::AfterRunnerId => self.after_runner_id(o),
             Step::AfterPodCreated => self.after_pod_created(o),
@@ -231,6 +241,8 @@ impl Pass for ErPass {
             Step::AfterSetRead => "after-set-read",
             Step::AfterJitStatus => "after-jit-status",
             Step::AfterSecretCreated => "after-jit-secret-created",
+            Step::AfterUnsettledSecretRead => "after-unsettled-secret-read",
+            Step::AfterUnsettledRunnerRead => "after-unsettled-runner-read",
             Step::AfterBadSecretDeleted => "after-bad-secret-deleted",
             Step::AfterRunnerId => "after-runner-id",
             Step::AfterPodCreated => "after-pod-created",

@@ -208,6 +208,7 @@ impl ErPass {
             Purpose::RemoveMarked => self.after_marked_removed(o, reply),
             Purpose::RemoveBestEffort => self.after_best_effort(o, reply),
             Purpose::AskFinished => self.after_finished_asked(o, reply),
+            Purpose::RemoveUnsettled => self.after_unsettled_removed(o, reply),
             Purpose::RemoveUsed => self.after_used_removed(o, reply),
             Purpose::CheckIdle => self.after_idle_checked(o, reply),
         }

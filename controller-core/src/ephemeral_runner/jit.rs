@@ -210,7 +210,10 @@ impl ErPass {
                 }
             }
             Err(e) if e.is_not_found() => self.without_secret(o),
-            Err(e) => fail(o, "Failed to fetch secret", &e),
+            Err(e) => {
+                let decision = fail(o, "Failed to fetch secret", &e);
+                if self.may_lose_registration(o) { self.settle_registration(e) } else { decision }
+            }
         }
     }
 
@@ -248,7 +251,10 @@ impl ErPass {
             Err(e) if e.is_already_exists() && o.settings.behaviour.er_used_jit == UsedJit::Replaced => {
                 return self.read_secret(Step::AfterSecretRead);
             }
-            Err(e) => return fail(o, "Failed to create the JIT config secret", &e),
+            Err(e) => {
+                let decision = fail(o, "Failed to create the JIT config secret", &e);
+                return if self.may_lose_registration(o) { self.settle_registration(e) } else { decision };
+            }
         };
         self.secret = object.as_ref().and_then(Object::get::<Secret>).cloned();
         match (o.settings.behaviour.er_jit_store, o.settings.behaviour.er_single_pass) {
@@ -313,7 +319,11 @@ impl ErPass {
         }
         match adopted {
             Ok(()) => self.with_secret(o),
-            Err(e) => fail(o, "Failed to update runner status for RunnerId/RunnerName", &e),
+            Err(e) => {
+                let decision = fail(o, "Failed to update runner status for RunnerId/RunnerName", &e);
+                self.made = self.secret_runner_id().filter(|_| self.fresh);
+                if self.may_lose_registration(o) { self.settle_registration(e) } else { decision }
+            }
         }
     }
 }
