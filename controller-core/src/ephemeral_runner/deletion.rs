@@ -73,13 +73,15 @@ impl ErPass {
         }
     }
 
-    /// The secret knows a registration that the status does not know yet; without it, only the service knows.
+    /// The secret knows a registration that the status does not know yet; without it, only the service knows. Nor is a secret
+    /// trusted before there is a pod: another manager may still be registering the runner (a roll without a lease), and could
+    /// not write down what it got beside this secret. A name has one registration, so whatever bears it goes.
     pub(super) fn after_deletion_secret_read(&mut self, o: &mut Observed<'_>) -> Decision {
         match o.take_reply().into_found::<Secret>() {
             Ok(found) => self.secret = found.filter(|s| self.may_take(o, &s.metadata)),
             Err(e) => return fail(o, "Failed to fetch secret", &e),
         }
-        match self.secret_runner_id() {
+        match self.secret_runner_id().filter(|_| self.cached_pod(o).is_some()) {
             Some(id) => self.service(Purpose::RemoveFound, Op::RemoveRunner(id)),
             None => self.service(Purpose::FindOnDeletion, Op::GetRunnerByName(self.key.name.clone())),
         }

@@ -17,7 +17,7 @@ use crate::call::{CallError, Reply};
 use crate::reconcile::{Decision, Observed, Outcome};
 
 /// How often one look is repeated while nothing comes back.
-const LOOKS: u8 = 3;
+const LOOKS: u8 = 5;
 
 /// A registration of which it is not known who will use it.
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! What only the corrected controller does.
 
 use super::*;
+use crate::call::{Call, Transport};
+use arc_api::kube::KubeRequest;
 
 #[test]
 fn a_runner_that_exits_0_without_a_job_is_a_failure_and_gets_a_new_registration() {
@@ -227,5 +229,96 @@ fn a_registration_that_comes_after_the_runner_was_taken_down_is_removed_by_who_m
             }
             assert_eq!(w.registered.len(), left, "{release}, vanished {vanished}: {:#?}", w.trace);
         }
+    }
+}
+
+/// Another manager takes the runner down while this one registers it, and this one's writes get no answer.
+#[test]
+fn a_registration_that_could_not_be_written_down_goes_if_nobody_will_use_it() {
+    enum Meanwhile {
+        Nothing,
+        Gone,
+        Deleting,
+        AnothersSecret,
+    }
+    use Meanwhile::{AnothersSecret, Deleting, Gone, Nothing};
+    // What happens while this manager registers; which writes get no answer, how many reads after that; what is left.
+    let cases = [
+        (Nothing, Kind::Secret, 0, 1, 1),
+        (Nothing, Kind::EphemeralRunner, 0, 1, 1),
+        (Gone, Kind::Secret, 0, 0, 1),
+        (Gone, Kind::Secret, 4, 0, 1),
+        (Gone, Kind::Secret, 5, 1, 1),
+        (Gone, Kind::EphemeralRunner, 0, 0, 1),
+        (Deleting, Kind::Secret, 0, 0, 1),
+        (Deleting, Kind::EphemeralRunner, 1, 0, 1),
+        (AnothersSecret, Kind::Secret, 0, 0, 1),
+        (AnothersSecret, Kind::Secret, 4, 0, 1),
+    ];
+    for (n, (meanwhile, unanswered, reads, next, tagged)) in cases.into_iter().enumerate() {
+        for (release, left) in [(Release::V0_14_2, tagged), (Release::Next, next)] {
+            let mut w = World::new(release);
+            bare(&mut w, "r");
+            w.update::<EphemeralRunner>("r", |r| {
+                r.metadata.finalizers = [FINALIZER, REGISTRATION_FINALIZER].map(Str::from).into()
+            });
+            w.sync();
+            let (mut pass, mut reply, mut lost) = (ErPass::new(Key::new(NS, "r")), None, None);
+            let caches = w.caches.clone();
+            let end = loop {
+                let settings = w.settings.clone();
+                let mut o = Observed { settings: &settings, caches: &caches, now: w.now, reply, log: &mut w.log };
+                let call = match pass.step(&mut o) {
+                    Decision::Call(call) => call,
+                    Decision::End(outcome) => break outcome,
+                };
+                let mut answer = w.execute(&call);
+                let is_write = match &call {
+                    Call::Kube(KubeRequest::Create(object)) => object.kind() == unanswered,
+                    Call::Kube(KubeRequest::Patch { kind, .. }) => *kind == unanswered,
+                    _ => false,
+                };
+                let is_read =
+                    matches!(call, Call::Kube(KubeRequest::Get { kind: Kind::Secret | Kind::EphemeralRunner, .. }));
+                if is_write || lost.is_some_and(|n| is_read && n < reads) {
+                    lost = Some(lost.map_or(0, |n| n + 1));
+                    answer = Reply::Kube(Err(CallError::Transport(Transport::Reset)));
+                }
+                if matches!(&call, Call::Service(s) if matches!(s.op, Op::GenerateJitConfig { .. })) {
+                    match meanwhile {
+                        Nothing => {}
+                        Gone => drop(w.objects.remove(&(Kind::EphemeralRunner, Key::new(NS, "r")))),
+                        Deleting => delete(&mut w, "r"),
+                        AnothersSecret => {
+                            let data = labels([("jitToken", "9"), ("runnerId", "999")]);
+                            w.put(Secret { metadata: Meta::named(NS, "r"), data, ..Secret::default() });
+                        }
+                    }
+                }
+                reply = Some(answer);
+            };
+            assert!(matches!(end, Outcome::Error(_)), "{release}, case {n}: {end:?}");
+            assert_eq!(w.registered.len(), left, "{release}, case {n}: {:#?}", w.trace);
+        }
+    }
+}
+
+/// Two managers registered it one after the other, and the secret names the registration that is gone already.
+#[test]
+fn a_runner_deleted_before_it_has_a_pod_takes_along_what_bears_its_name() {
+    for (release, left) in [(Release::V0_14_2, 1), (Release::Next, 0)] {
+        let mut w = World::new(release);
+        bare(&mut w, "r");
+        w.run("r");
+        let known = *w.registered.keys().next().expect("a registration");
+        w.objects.remove(&(Kind::Pod, Key::new(NS, "r")));
+        w.update::<EphemeralRunner>("r", |r| r.status.runner_id = known);
+        let one = w.registered.remove(&known).expect("the registration");
+        w.registered.insert(RunnerId(known.0 + 1000), one);
+        delete(&mut w, "r");
+        w.sync();
+        settle(&mut w, "r");
+        assert!(is_gone(&w, "r"), "{release}");
+        assert_eq!(w.registered.len(), left, "{release}: {:#?}", w.trace);
     }
 }
