@@ -169,6 +169,18 @@ impl<K: Ord + Clone> WorkQueue<K> {
             Items::Priority { by_key, .. } => by_key.get(key).is_some_and(|rank| rank.ready_at.is_none()),
         }
     }
+    /// Whether a key is due and no worker has taken it yet.
+    pub fn is_due(&self, key: &K, now: Time) -> bool {
+        !has(&self.processing, key)
+            && match &self.items {
+                Items::Classic { dirty, delayed, .. } => {
+                    dirty.contains(key) || delayed.at.get(key).is_some_and(|(at, _)| *at <= now)
+                }
+                Items::Priority { by_key, .. } => {
+                    by_key.get(key).is_some_and(|rank| rank.ready_at.is_none_or(|at| at <= now))
+                }
+            }
+    }
     /// Nothing is ready, delayed or with a worker.
     pub fn is_idle(&self) -> bool {
         self.processing.is_empty()

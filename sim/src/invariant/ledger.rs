@@ -170,6 +170,8 @@ pub struct RunnerState {
     pub took_job: bool,
     /// The registration of its that a controller removed last while it was to live.
     pub robbed: Option<RunnerId>,
+    /// Whether the service let its registration be removed during its job by mistake: nothing of its can be kept any more.
+    pub mistaken: bool,
     /// Whether its success without one has been told.
     pub told: bool,
     /// When its pod failed, if no other one was made since.
@@ -254,6 +256,8 @@ pub struct Ledger {
     pub runners: BTreeMap<SiteKey, RunnerState>,
     /// Place of a runner by its name; names are generated and unique.
     pub by_name: BTreeMap<Str, SiteKey>,
+    /// Pods of others than runners that a controller deleted and that are still there.
+    pub pods_removed: BTreeSet<SiteKey>,
     /// Whether the service takes busy runners for idle in the call at hand (a fault).
     pub mistakes_busy: bool,
     /// Registrations.

@@ -163,6 +163,8 @@ impl Invariants {
         };
         let place = (site, key.clone());
         if gone {
+            // One without a finalizer goes at once, and is never seen deleting.
+            self.bounds.clear(&Check::Reference(al.metadata.uid));
             self.ledger.listeners.remove(&place)
         } else {
             self.ledger.listeners.insert(place.clone(), al.clone())
@@ -400,6 +402,9 @@ impl Invariants {
             self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, about, || "does not start".into());
         }
         if !owned {
+            if gone {
+                self.other_pod_gone(site, pod);
+            }
             return self.on_listener_pod(site, pod, gone, now);
         }
         if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {

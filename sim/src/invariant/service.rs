@@ -85,6 +85,13 @@ impl Invariants {
                 let could_know = !self.ledger.mistakes_busy || self.ledger.is_known_busy(name, now);
                 if busy
                     && *why == RunnerEnd::Removed
+                    && !could_know
+                    && let Some(place) = self.ledger.by_name.get(name).cloned()
+                {
+                    self.ledger.runners.entry(place).or_default().mistaken = true;
+                }
+                if busy
+                    && *why == RunnerEnd::Removed
                     && could_know
                     && job_of(*runner).is_some_and(|j| !self.ledger.is_over(j))
                 {

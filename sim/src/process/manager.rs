@@ -216,6 +216,10 @@ impl Manager {
     pub fn is_quiet(&self) -> bool {
         self.synced && self.workers.iter().all(|w| w.job.is_none()) && self.queues.iter().all(WorkQueue::is_idle)
     }
+    /// Whether a pass for this object is due and waits for a worker.
+    pub fn is_due(&self, kind: Kind, key: &Key, now: Time) -> bool {
+        CONTROLLERS.iter().position(|k| *k == kind).is_some_and(|slot| self.queues[slot].is_due(key, now))
+    }
     /// Whether it takes part in an election at all.
     pub fn is_elected(&self) -> bool {
         self.election.is_some()

@@ -34,6 +34,11 @@ impl World {
             }
             return self.uncontrolled_until(*uid);
         }
+        if let Check::RunnerServes(uid) = check
+            && self.is_due(*uid)
+        {
+            return Some(self.now);
+        }
         if let Check::Counters(uid) = check {
             let waits = (self.now < ledger.told_to_wait).then_some(self.now);
             return waits.or_else(|| self.uncontrolled_until(*uid));
@@ -57,6 +62,13 @@ impl World {
                 full.min().flatten()
             }
         }
+    }
+
+    /// Whether a pass for this object waits for a worker: its manager has more to do than it can.
+    fn is_due(&self, uid: Uid) -> bool {
+        let Some((site, object)) = self.find_object(uid) else { return false };
+        let mut here = self.procs.iter().flatten().filter(|p| p.site == site);
+        here.any(|p| matches!(&p.machine, Machine::Manager(m) if m.is_due(object.kind(), &object.key(), self.now)))
     }
 
     /// Until now, if no manager of the object's cluster is up: its kubelet lets one that crashes wait for minutes.

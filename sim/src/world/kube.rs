@@ -324,6 +324,7 @@ impl World {
             Verdict::Lose { how, until, error } => self.lose(call, "reply", how, until.max(arrival), error),
             Verdict::LoseReply { how } => self.lose(call, "reply", how, arrival, Transport::Reset),
             Verdict::Answer(reply) => {
+                self.observe_denial(call, &reply);
                 if let Some(flight) = self.calls.get_mut(call) {
                     flight.reply = Some(*reply);
                 }

@@ -130,6 +130,20 @@ impl World {
         self.metrics.reported = Some(r);
     }
 
+    /// Who is told that a message is gone cannot delete it, whoever says so: the service, or a fault in its place.
+    pub(crate) fn observe_denial(&mut self, call: CallId, reply: &Reply) {
+        let Some(Body::Service(request)) = self.calls.get_mut(call).map(|flight| &flight.body) else { return };
+        let Op::DeleteMessage { id, message } = &request.op else { return };
+        let denied = match reply {
+            Reply::Service(Ok(ok)) => matches!(ok, ServiceOk::Malformed(_)),
+            Reply::Service(Err(e)) => e.service().is_some_and(|e| e.status == 404),
+            _ => false,
+        };
+        if denied {
+            self.invariants.ledger.denied.insert((*id, *message));
+        }
+    }
+
     /// A service call was answered: polls keep a listener's clock going, JIT configurations are remembered.
     pub(crate) fn observe_service_call(&mut self, proc: ProcId, call: CallId, reply: &Reply) {
         let Some(flight) = self.calls.get_mut(call) else { return };
@@ -152,17 +166,7 @@ impl World {
                     self.observe_poll(set);
                 }
             }
-            Op::DeleteMessage { id, message } => {
-                let gone = |e: &CallError| e.service().is_some_and(|e| e.status == 404);
-                let denied = match reply {
-                    Reply::Service(Ok(ok)) => matches!(ok, ServiceOk::Malformed(_)),
-                    Reply::Service(Err(e)) => gone(e),
-                    _ => false,
-                };
-                if denied {
-                    self.invariants.ledger.denied.insert((*id, *message));
-                }
-            }
+            Op::DeleteMessage { .. } => self.observe_denial(call, reply),
             Op::RunnerConnect { jit, .. } => {
                 let (jit, pod) = (*jit, process.pod);
                 self.invariants.looked("registration-serves-one-job");
@@ -271,7 +275,9 @@ impl World {
                     let (ledger, now) = (&self.invariants.ledger, self.now);
                     let works = |r: &crate::process::runner::Runner| {
                         let known = ledger.registrations.contains_key(&r.registration());
+                        let mistaken = ledger.runners.get(&(site, key.clone())).is_some_and(|r| r.mistaken);
                         r.job().is_some_and(|j| !ledger.is_over(j.id))
+                            && !mistaken
                             && (known || ledger.is_known_busy(&key.name, now))
                     };
                     let busy = self.containers.iter().any(|((s, ..), id)| {
