@@ -349,6 +349,7 @@ impl Invariants {
     ) {
         let Some(runner) = self.ledger.runners.get_mut(place) else { return };
         let (before, home) = (runner.counted, runner.runner_set.clone());
+        let born = runner.object.as_ref().map_or(now, |o| o.metadata.creation_timestamp);
         runner.counted = counted;
         runner.live_in.clone_from(&live_in);
         if let Some(s) = home.as_ref().and_then(|h| self.ledger.runner_sets.get_mut(h)) {
@@ -370,7 +371,12 @@ impl Invariants {
         if was_live_in != live_in {
             for (set, by) in [(&was_live_in, -1), (&live_in, 1)] {
                 if let Some(set) = set {
-                    self.ledger.set(set).live += by;
+                    let state = self.ledger.set(set);
+                    state.live += by;
+                    // One whose pod was refused when the limit was lowered.
+                    if by > 0 && state.lowered_at.is_some_and(|at| born < at) {
+                        state.leftover = state.leftover.max(state.live);
+                    }
                     self.weigh(set, now);
                 }
             }
