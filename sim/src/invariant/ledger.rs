@@ -262,6 +262,9 @@ pub struct Ledger {
     pub mistakes_busy: bool,
     /// Registrations.
     pub registrations: BTreeMap<RunnerId, Registration>,
+    /// Registrations made of a request that its caller had given up or that came twice, for a runner that had none yet. It may
+    /// find this one by its name, or be told of another one.
+    pub echoes: Vec<(Str, RunnerId)>,
     /// Registrations made of a request that its caller had given up, for a runner that no longer wanted one.
     pub unheard: BTreeSet<RunnerId>,
     /// Scale sets made of a request that its caller had given up, when no set wanted them any more.
@@ -382,7 +385,20 @@ impl Ledger {
         let runner = self.by_name.get(name).and_then(|place| self.runners.get(place)?.object.as_ref());
         if runner.is_none_or(|r| r.metadata.is_deleting() || !r.status.runner_id.is_none()) {
             self.unheard.insert(id);
+        } else {
+            self.echoes.push((name.clone(), id));
         }
+    }
+    /// A runner knows its registration: another one of its name is nobody's.
+    pub fn heard(&mut self, name: &Str, id: RunnerId) {
+        let unheard = &mut self.unheard;
+        self.echoes.retain(|(of, echo)| {
+            let settled = of == name && !id.is_none();
+            if settled && *echo != id {
+                unheard.insert(*echo);
+            }
+            !settled
+        });
     }
     /// The service made a scale set and nobody hears of it. A set that is still there asks again and finds it by its name.
     pub fn scale_set_not_heard(&mut self, id: ScaleSetId, name: &Str) {

@@ -263,6 +263,9 @@ impl Invariants {
 
     fn on_runner(&mut self, site: SiteId, er: &Arc<EphemeralRunner>, gone: bool, now: Time) {
         let place: SiteKey = (site, er.metadata.key());
+        if !self.ledger.echoes.is_empty() {
+            self.ledger.heard(&er.metadata.name, er.status.runner_id);
+        }
         let runner = self.ledger.runners.entry(place.clone()).or_default();
         let was_there = runner.object.is_some();
         let registered = runner.registrations.len();
