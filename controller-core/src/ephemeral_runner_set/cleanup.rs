@@ -13,6 +13,7 @@ use super::scale::{NO_RUNNER, has_job};
 use super::{ErsPass, FINALIZER, Purpose, Step, fail, own_runners, settled};
 use crate::behaviour::{ErsGate, ErsScaleDown, RemovalTarget};
 use crate::call::CallError;
+use crate::ephemeral_runner::END_ANSWERED;
 use crate::ephemeral_runner::{is_job_still_running, is_runner_unknown};
 use crate::names;
 use crate::reconcile::{Decision, Observed, Outcome};
@@ -79,7 +80,9 @@ impl ErsPass {
         let everything = o.settings.behaviour.er_removal == RemovalTarget::Everything;
         while let Some(runner) = self.candidates.last() {
             let (id, runner) = (runner.status.runner_id, runner.clone());
-            if everything && has_job(&runner, &o.settings.behaviour) {
+            // A job that the service calls over keeps no runner: one that stays is asked for, and kept if it works after all.
+            let works = has_job(&runner, &o.settings.behaviour) && runner.status.ended_generation != END_ANSWERED;
+            if everything && works {
                 self.candidates.pop();
             } else if everything && id == NO_RUNNER {
                 self.candidates.pop();

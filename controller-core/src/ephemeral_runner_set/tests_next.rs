@@ -63,6 +63,21 @@ fn a_runner_whose_end_was_answered_before_anybody_saw_it_is_not_waited_for() {
     assert_eq!(w.runners().len(), 2, "the job that waits has its runner at once");
 }
 
+/// A job that the service calls over keeps no runner of a set that goes, whether or not its runner ever ended.
+#[test]
+fn a_deleted_set_asks_for_a_runner_whose_job_is_over() {
+    for (ended, asked) in [(0, false), (crate::ephemeral_runner::END_ANSWERED, true)] {
+        let mut w = state(Release::Next, &[("B", 1)]);
+        w.update::<EphemeralRunner>("r0", |r| r.status.ended_generation = ended);
+        w.busy.clear();
+        let now = w.now;
+        w.update::<EphemeralRunnerSet>(SET, |s| s.metadata.deletion_timestamp = Some(now));
+        w.sync();
+        w.run_set();
+        assert_eq!(w.runner("r0").metadata.is_deleting(), asked, "{ended}");
+    }
+}
+
 /// Q-DELETING-BUSY-NOT-COUNTED.
 #[test]
 fn a_deleted_runner_that_still_works_takes_up_room_below_the_maximum() {

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use arc_api::crd::{EphemeralRunner, EphemeralRunnerSet, ErPhase};
-use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodPhase};
 use arc_api::service::JobEvent;
-use arc_api::{Duration, Kind, RunnerId, Str, Time, format_smolstr};
+use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
 
 use super::Invariants;
 use super::bounds::Check;
 use super::ledger::{JobState, Ledger, RunnerSetState, SiteKey};
 use crate::trace::EventId;
-use crate::world::SiteId;
 
 /// A pod that is made sooner after its predecessor's failure has not been waited for: the shortest wait of any release is 5 s.
 const SOON: Duration = Duration::from_secs(2);
@@ -141,18 +139,6 @@ impl Invariants {
             Some(runner) => runner.pod_removed = true,
             None => drop(self.ledger.pods_removed.insert(place)),
         }
-    }
-
-    /// A pod that is no runner's is gone. A listener whose pod somebody else took away is no listener that ended.
-    pub(super) fn other_pod_gone(&mut self, site: SiteId, pod: &Pod) {
-        let by_controller = self.ledger.pods_removed.remove(&(site, pod.metadata.key()));
-        let owner = pod.metadata.controller().filter(|o| o.kind == Kind::AutoscalingListener);
-        let Some(owner) = owner.filter(|_| !by_controller) else { return };
-        let key = Key::new(pod.metadata.namespace.clone(), owner.name.clone());
-        let Some(listener) = self.ledger.listeners.get(&(site, key)) else { return };
-        let spec = &listener.spec;
-        let set = Key::new(spec.autoscaling_runner_set_namespace.clone(), spec.autoscaling_runner_set_name.clone());
-        self.ledger.set(&(site, set)).listener_starts.pop_back();
     }
 
     /// A runner set is asked for more runners than it has: it makes one soon.

@@ -392,14 +392,20 @@ impl Invariants {
     }
 
     /// An image that cannot be had is pulled again after up to five minutes, and nobody can hurry the kubelet.
+    /// A listener whose pod somebody else than a controller took away is none that ended.
     fn on_listener_pod(&mut self, site: SiteId, pod: &Pod, gone: bool, now: Time) {
+        let taken = gone && !self.ledger.pods_removed.remove(&(site, pod.metadata.key()));
         let Some(owner) = pod.metadata.controller().filter(|o| o.kind == Kind::AutoscalingListener) else { return };
         let place = (site, Key::new(pod.metadata.namespace.clone(), owner.name.clone()));
         let Some(al) = self.ledger.listeners.get(&place).cloned() else { return };
         let set =
             Key::new(al.spec.autoscaling_runner_set_namespace.clone(), al.spec.autoscaling_runner_set_name.clone());
         let starves = !gone && pod.status.container_statuses.iter().any(waits_for_image);
-        self.ledger.set(&(site, set)).starve(starves, says_not_starting(&al), now);
+        let state = self.ledger.set(&(site, set));
+        state.starve(starves, says_not_starting(&al), now);
+        if taken {
+            state.listener_starts.pop_back();
+        }
     }
 
     fn on_pod(&mut self, site: SiteId, pod: &Arc<Pod>, type_: WatchType, now: Time) {
@@ -411,9 +417,6 @@ impl Invariants {
             self.bounds.set(Check::Visible(pod.metadata.uid), stuck && owned, now, about, || "does not start".into());
         }
         if !owned {
-            if gone {
-                self.other_pod_gone(site, pod);
-            }
             return self.on_listener_pod(site, pod, gone, now);
         }
         if gone || pod.status.phase.is_terminal() || pod.metadata.is_deleting() {

@@ -26,7 +26,12 @@ impl World {
         let ledger = &self.invariants.ledger;
         if let Check::Applied(uid) = check {
             let says = |s: &RunnerSetState| s.object.status.conditions.iter().any(|c| c.status);
-            if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && says(s)) {
+            // Asked by a listener that did not know yet of the limit that its user has set since.
+            let full = |s: &RunnerSetState| {
+                let set = s.set.as_ref().and_then(|set| ledger.sets.get(set));
+                set.is_some_and(|set| s.pending + s.running + s.failed >= set.max)
+            };
+            if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && (says(s) || full(s))) {
                 return Some(self.now);
             }
             if self.now < ledger.manager_recovers.max(ledger.told_to_wait) {
