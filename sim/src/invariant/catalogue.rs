@@ -53,7 +53,7 @@ catalogue! {
     "max-runners-respected" "SAFE-CAP" Settles:
         "Live runners of a scale set never exceed maxRunners.",
         "whoever pays for the nodes",
-        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed when maxRunners was lowered or were made within five seconds of it, or within a minute while its listener still has the old limit, which go when their job is done or as surplus",
+        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed when maxRunners was lowered or were made within five seconds of it (fifteen while faults meet the manager), or within a minute while its listener still has the old limit, which go when their job is done or as surplus",
         "arc-controllers.md §13 I1, Q-STALE-EMPTY-LIST-DUP";
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",
@@ -83,7 +83,7 @@ catalogue! {
     "deletion-finishes" "LIVE-DEL" Settles:
         "An object marked for deletion disappears.",
         "whoever uninstalls, renames or upgrades",
-        "five minutes, which begin when the last job of its own runners is over, also for the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses",
+        "five minutes, which begin when the last job of its own runners is over, also for the service, which takes ten minutes to notice a dead runner and keeps its registration until then; an identity that a live set still uses; what a failed installation left to a set that was never made",
         "arc-controllers.md §13 I12";
     "restarts-are-bounded" "SAFE-RATE" Always:
         "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, no write repeated more than sixty times a minute to no effect, no refusal of the service answered by the same request more than sixty times a minute, and no object looked at more than 300 times a minute to which nothing happened.",

@@ -52,7 +52,7 @@ pub(crate) fn orphans(site: SiteId, cluster: &Cluster, invariants: &Invariants) 
         let answered = sets
             .into_iter()
             .any(|a| is_named_by(a, object) || (!a.metadata.is_deleting() && is_used_by(a, object, cluster)));
-        if !answered {
+        if !answered && !invariants.ledger.is_left_by_helm(site, object) {
             found.push(Orphan {
                 about: format_smolstr!("{} {}", object.kind(), meta.key()),
                 said: "is being deleted and nobody will take its finalizer off".into(),
@@ -65,7 +65,6 @@ pub(crate) fn orphans(site: SiteId, cluster: &Cluster, invariants: &Invariants) 
             found.push(Orphan { about: format_smolstr!("Pod {}", pod.key()), said: "has no EphemeralRunner".into() });
         }
     }
-    let _ = (site, &invariants.ledger);
     found
 }
 

@@ -7,7 +7,7 @@ use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunner, E
 use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
 use arc_api::pod::Pod;
-use arc_api::{Duration, JobId, Kind, MessageId, RunnerId, ScaleSetId, Str, Time, Token, Uid};
+use arc_api::{Duration, JobId, Kind, MessageId, Object, RunnerId, ScaleSetId, Str, Time, Token, Uid};
 
 use crate::world::SiteId;
 
@@ -19,6 +19,8 @@ pub type SiteKey = (SiteId, Key);
 /// What the user wants of a set, and what there is of it.
 #[derive(Clone, Debug, Default)]
 pub struct SetState {
+    /// Whether its AutoscalingRunnerSet was ever seen.
+    pub existed: bool,
     /// Installed by Helm and not uninstalled: it shall exist.
     pub wanted: bool,
     /// When its user last asked for it to go.
@@ -334,15 +336,15 @@ impl SetState {
     fn is_crowded(&self) -> bool {
         self.live.max(self.waiting + self.running) >= self.max
     }
-    /// What follows from its counters.
-    pub fn settle(&mut self, now: Time) {
+    /// What follows from its counters; `pass` is how long a pass may take that began before the limit was lowered.
+    pub fn settle(&mut self, now: Time, pass: Duration) {
         if self.is_crowded() {
             self.crowded_at = Some(now);
         }
         let since = self.lowered_at.map_or(Duration::MAX, |at| now.since(at));
         // A listener with the old limit goes on asking until it is replaced.
         let asked = self.listener_max > self.max && since <= Duration::from_secs(60);
-        let lowered = asked || since <= Duration::from_secs(5);
+        let lowered = asked || since <= pass;
         self.leftover = if lowered { self.leftover.max(self.live) } else { self.leftover.min(self.live) };
         let full = self.is_full();
         if full || self.full {
@@ -363,6 +365,15 @@ impl SetState {
 }
 
 impl Ledger {
+    /// Whether a protected object was made for a set of which there was never an AutoscalingRunnerSet: the chart puts the
+    /// finalizers on first, and an installation that fails in between leaves them to nobody.
+    pub fn is_left_by_helm(&self, site: SiteId, object: &Object) -> bool {
+        let meta = object.meta();
+        meta.label("actions.github.com/scale-set-name").is_some_and(|name| {
+            let set = (site, Key::new(meta.namespace.clone(), name.clone()));
+            self.sets.get(&set).is_none_or(|s| !s.existed)
+        })
+    }
     /// Whether the service has called the job over.
     pub fn is_over(&self, job: JobId) -> bool {
         self.jobs.get(&job).is_some_and(|j| j.ended.is_some())

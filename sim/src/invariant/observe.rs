@@ -17,6 +17,11 @@ use super::{Invariants, Violation};
 use crate::trace::EventId;
 use crate::world::SiteId;
 
+/// How long a pass may take.
+const PASS: Duration = Duration::from_secs(5);
+/// How long a pass may take whose calls a fault slows down.
+const SLOW_PASS: Duration = Duration::from_secs(15);
+
 /// Kinds whose deletion must finish.
 const DELETABLE: &[Kind] = &[
     Kind::AutoscalingRunnerSet,
@@ -109,6 +114,7 @@ impl Invariants {
             self.ledger.scale_sets.insert(id, set.clone());
         }
         let state = self.ledger.set(&set);
+        state.existed = true;
         if state.ars.as_ref().is_some_and(|before| before.metadata.generation != ars.metadata.generation) {
             // The user asked for another listener: no restart of the one before.
             state.listener_starts.clear();
@@ -498,8 +504,9 @@ impl Invariants {
 
     /// Weighs a set as a whole: limits, minimum, surplus, duplicates.
     pub(super) fn weigh(&mut self, set: &SetKey, now: Time) {
+        let hindered = now < self.ledger.manager_recovers;
         let Some(s) = self.ledger.sets.get_mut(set) else { return };
-        s.settle(now);
+        s.settle(now, if hindered { SLOW_PASS } else { PASS });
         let most = s.most();
         let deleting = s.ars.as_ref().is_none_or(|a| a.metadata.is_deleting());
         let about = || format_smolstr!("AutoscalingRunnerSet {}", set.1);

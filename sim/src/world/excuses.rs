@@ -190,14 +190,15 @@ impl World {
                 let Some((at, object)) = self.find_object(*uid) else { return false };
                 let protected =
                     matches!(object.kind(), Kind::ServiceAccount | Kind::Role | Kind::RoleBinding | Kind::Secret);
-                ledger.sets.iter().any(|(set, s)| {
-                    let live = s.ars.as_deref().filter(|a| protected && !a.metadata.is_deleting());
-                    set.0 == at
-                        && live.is_some_and(|a| {
-                            crate::invariant::is_named_by(a, object)
-                                || crate::invariant::is_used_by(a, object, &self.site(at).cluster)
-                        })
-                })
+                protected && ledger.is_left_by_helm(at, object)
+                    || ledger.sets.iter().any(|(set, s)| {
+                        let live = s.ars.as_deref().filter(|a| protected && !a.metadata.is_deleting());
+                        set.0 == at
+                            && live.is_some_and(|a| {
+                                crate::invariant::is_named_by(a, object)
+                                    || crate::invariant::is_used_by(a, object, &self.site(at).cluster)
+                            })
+                    })
             }
             // What the user has taken away ends with its job, under an account that Helm deletes before it.
             Check::Reference(uid) => ledger.runners.values().any(|r| {
