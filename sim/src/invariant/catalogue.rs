@@ -78,7 +78,7 @@ catalogue! {
     "nothing-orphaned" "SAFE-ORPHAN" AtTheEnd:
         "At quiescence nothing is left without its owner: registrations, sessions, scale sets, pods, secrets, protected objects, messages that were handled.",
         "whoever cleans up, or pays for what is not cleaned up",
-        "sessions within their time to live; a registration that the service makes, after its caller has given the request up, for a runner that has had one, or a second time of a request that came twice: it is never told of, and goes after a day offline; a scale set that it makes of such a request for a set that is gone or going",
+        "sessions within their time to live; a registration that the service makes, after its caller has given the request up, for a runner that has had one, or a second time of a request that came twice: it is never told of, and goes after a day offline; one that a manager made for a runner that another one takes away, and was killed before it gave it back; a scale set that it makes of such a request for a set that is gone or going",
         "arc-controllers.md §13 I9, actions-service.md §8 I12";
     "deletion-finishes" "LIVE-DEL" Settles:
         "An object marked for deletion disappears.",

@@ -400,6 +400,16 @@ impl Ledger {
             self.echoes.push((name.clone(), id));
         }
     }
+    /// A manager was killed beside another one, which takes runners away that it has just registered: only it could have given
+    /// those registrations back.
+    pub fn maker_died(&mut self) {
+        let (by_name, runners) = (&self.by_name, &self.runners);
+        let going = |name: &Str| {
+            let runner = by_name.get(name).and_then(|place| runners.get(place)?.object.as_ref());
+            runner.is_none_or(|r| r.metadata.is_deleting())
+        };
+        self.unheard.extend(self.registrations.iter().filter(|(_, r)| going(&r.name)).map(|(id, _)| *id));
+    }
     /// A runner knows its registration: another one of its name is nobody's.
     pub fn heard(&mut self, name: &Str, id: RunnerId) {
         let unheard = &mut self.unheard;

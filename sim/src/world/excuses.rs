@@ -26,10 +26,15 @@ impl World {
         let ledger = &self.invariants.ledger;
         if let Check::Applied(uid) = check {
             let says = |s: &RunnerSetState| s.object.status.conditions.iter().any(|c| c.status);
-            // Asked by a listener that did not know yet of the limit that its user has set since.
+            // Asked by a listener that did not know yet of the limit that its user has set since. One that has ended counts until
+            // a listener has answered for it.
             let full = |s: &RunnerSetState| {
+                let of_it = |r: &&RunnerState| {
+                    let owner = r.object.as_ref().and_then(|o| o.metadata.controller());
+                    owner.is_some_and(|o| o.uid == s.object.metadata.uid)
+                };
                 let set = s.set.as_ref().and_then(|set| ledger.sets.get(set));
-                set.is_some_and(|set| s.pending + s.running + s.failed >= set.max)
+                set.is_some_and(|set| ledger.runners.values().filter(of_it).count() as i32 >= set.max)
             };
             if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && (says(s) || full(s))) {
                 return Some(self.now);

@@ -357,10 +357,15 @@ impl World {
     }
 
     pub(crate) fn observe_exit(&mut self, id: ProcId, process: &Process, code: i32, text: &Str) {
-        let _ = (id, text);
+        let _ = text;
         if process.role == Role::Controller {
             // A container that ends again and again waits up to five minutes.
             self.invariants.ledger.manager_recovers(self.now, 360);
+            let others = self.procs.iter().enumerate().filter(|(n, _)| *n != id.0 as usize);
+            let mut others = others.filter_map(|(_, p)| p.as_deref()).filter(|p| p.role == Role::Controller);
+            if code != 0 && others.any(|p| p.site == process.site) {
+                self.invariants.ledger.maker_died();
+            }
         }
         self.mark_exit(process, code);
         if process.role == Role::Listener {
