@@ -32,7 +32,7 @@ use crate::behaviour::*;
 use crate::call::{Call, CallError};
 use crate::credentials::credentials;
 use crate::names;
-use crate::reconcile::{Decision, Observed, Outcome, Pass, steps};
+use crate::reconcile::{CACHE_LAG, Decision, Observed, Outcome, Pass, steps};
 
 /// Nobody tells this controller about Secrets: the corrected one looks by itself this often (rotated-secret-not-propagated).
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
@@ -182,9 +182,7 @@ impl AlPass {
         match o.take_reply().into_kube() {
             Ok(_) => then(o),
             // Made by a pass whose result the cache does not show yet.
-            Err(e) if e.is_already_exists() && Self::is_corrected(o) => {
-                Decision::End(Outcome::After(Duration::from_secs(1)))
-            }
+            Err(e) if e.is_already_exists() && Self::is_corrected(o) => Decision::End(Outcome::After(CACHE_LAG)),
             Err(e) => self.fail(o, failure, e.text()),
         }
     }

@@ -36,7 +36,7 @@ use arc_api::{Duration, GroupId, Kind, Resource, ScaleSetId, Str};
 use crate::behaviour::*;
 use crate::call::{Call, CallError, ClientKey};
 use crate::client_build::ClientBuild;
-use crate::reconcile::{Decision, Observed, Outcome, Pass, steps};
+use crate::reconcile::{CACHE_LAG, Decision, Observed, Outcome, Pass, steps};
 use crate::{hashes, names};
 
 steps! {
@@ -363,7 +363,7 @@ impl ArsPass {
                 Err(e) if !e.is_already_exists() => {
                     self.fail(o, ("Failed to make the runners' ServiceAccount anew", "Identity"), e.text())
                 }
-                _ => Decision::End(Outcome::After(Duration::from_secs(1))),
+                _ => Decision::End(Outcome::After(CACHE_LAG)),
             },
             Step::AfterIdentityRecorded => done(self, o, ("Failed to record the runners' identity", "ApiServer")),
             Step::AfterStrayReleased => self.after_stray_released(o),

@@ -11,6 +11,9 @@ use crate::behaviour::Behaviour;
 use crate::caches::Caches;
 use crate::call::{Call, CallError, Reply};
 
+/// What a pass saw at the server and its cache does not show yet is looked at again after this time (corrected controller).
+pub(crate) const CACHE_LAG: Duration = Duration::from_secs(2);
+
 /// What a manager process is configured with; the same for all its passes.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -86,7 +86,6 @@ const NOTICED: &[(Release, &str, &str, &str)] = &[
     (Release::Next, "ars_version_gate", "exact", "upgrade-finalizer-not-found"),
     (Release::Next, "ars_version_gate", "minor", "upgrade-finalizer-not-found"),
     (Release::Next, "ars_stale_object", "believed", "registered-while-it-was-deleted"),
-    (Release::Next, "ars_values_hash", "ignored", "kube-mode-hook-forbidden"),
     (Release::Next, "ars_status", "on-total", "invalid-init-restart-policy"),
     (Release::Next, "ars_status", "on-total-or-phase", "invalid-init-restart-policy"),
     (Release::Next, "ars_listener_binding", "ignored", "kube-mode-hook-forbidden"),

@@ -113,6 +113,8 @@ impl AlPass {
     pub(super) fn after_stale_pod_deleted(&mut self, o: &mut Observed<'_>) -> Decision {
         match Self::take_deleted(o) {
             Ok(()) => Self::settle(o),
+            // Its successor is there and the cache does not show it yet.
+            Err(e) if e.status().is_some_and(|s| s.is_conflict()) && Self::is_corrected(o) => Self::settle(o),
             Err(e) => self.fail(o, ("Failed to delete listener pod", "ApiServer"), e.text()),
         }
     }

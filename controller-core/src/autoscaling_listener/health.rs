@@ -4,9 +4,9 @@
 //! Source: arc-controllers.md §6.1 step 15, §6.4; recorded: c_session_conflict, a_delete. Back-off and conditions of the
 //! corrected controller: field-bugs.md, seed-listener-session-409-crashloop, SAFE-RATE, OBS-ERR.
 
-use arc_api::core::Secret;
+use arc_api::core::{Secret, ServiceAccount};
 use arc_api::crd::{AutoscalingListener, Condition};
-use arc_api::kube::{AlStatusPatch, Body, Patch, Sub};
+use arc_api::kube::{AlStatusPatch, Body, DeleteOptions, KubeRequest, Patch, Sub};
 use arc_api::pod::{ContainerState, Pod, PodPhase};
 use arc_api::{Duration, Kind, Resource, Str, Time, format_smolstr};
 use std::sync::Arc;
@@ -52,6 +52,11 @@ impl AlPass {
         if self.has_stale_config(&pod) {
             return self.delete(Step::AfterStalePodDeleted, Kind::Pod, self.key.clone());
         }
+        if self.is_of_another_account(&pod, o) {
+            let options = DeleteOptions { uid: Some(pod.metadata.uid), ..DeleteOptions::default() };
+            let request = KubeRequest::Delete { kind: Kind::Pod, key: self.key.clone(), options };
+            return self.kube(Step::AfterStalePodDeleted, request);
+        }
         if pod.metadata.is_deleting() {
             // Somebody else deletes it: nothing is counted, the config stays (recorded: a_update2/0.12.1).
             return Self::settle(o);
@@ -60,6 +65,17 @@ impl AlPass {
             return self.replace(&pod, o);
         }
         self.note_serving(&pod, o)
+    }
+
+    /// Whether the account was made anew under a running pod: its token is bound to the one before, and every call of it is
+    /// refused for as long as it lives (kubernetes-api.md §6.3).
+    fn is_of_another_account(&self, pod: &Pod, o: &Observed<'_>) -> bool {
+        let account = self.beside_us(self.identity_name(o));
+        Self::is_corrected(o)
+            && !pod.metadata.is_deleting()
+            && o.caches
+                .get::<ServiceAccount>(&account)
+                .is_some_and(|account| account.metadata.creation_timestamp > pod.metadata.creation_timestamp)
     }
 
     /// How long the corrected controller still waits before it makes the next pod.

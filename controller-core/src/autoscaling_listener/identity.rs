@@ -49,7 +49,7 @@ impl AlPass {
         Meta { labels, annotations, owner_references, ..Meta::named(self.key.namespace.clone(), name) }
     }
 
-    fn identity_name(&self, o: &Observed<'_>) -> Str {
+    pub(super) fn identity_name(&self, o: &Observed<'_>) -> Str {
         names::listener_identity(&self.key.name, &self.set(), &o.settings.behaviour)
     }
 

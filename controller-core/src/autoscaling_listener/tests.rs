@@ -4,7 +4,7 @@ use super::*;
 use crate::Release;
 use crate::set_world::{Lost, World};
 use arc_api::Time;
-use arc_api::core::{ConfigMap, Role};
+use arc_api::core::{ConfigMap, Role, ServiceAccount};
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodPhase, Terminated};
 
 fn listener(world: &World) -> Arc<AutoscalingListener> {
@@ -516,5 +516,23 @@ fn prop_a_crash_while_a_listener_is_replaced_counts_its_end_once() {
             assert_eq!(pod.status.phase, PodPhase::Pending, "{lost:?} at {at}");
             assert_eq!(listener(&world).status.restarts, 1, "{lost:?} at {at}");
         }
+    }
+}
+
+/// The garbage collector takes an account that a late pass made for the listener before, long after the pod has started.
+#[test]
+fn a_listener_whose_account_is_made_anew_gets_a_new_pod_in_next_only() {
+    for (release, replaced) in [(Release::V0_14_2, false), (Release::Next, true)] {
+        let mut world = World::installed(release);
+        let name = name(&world);
+        let pod = |w: &World| w.get::<Pod>("arc-systems", &name).map(|p| p.metadata.uid);
+        let before = pod(&world).expect("a listener pod");
+        let accounts = world.all::<ServiceAccount>();
+        let key =
+            accounts.iter().map(|a| a.metadata.key()).find(|k| k.namespace == "arc-systems").expect("its account");
+        world.now = world.now.after(Duration::from_secs(5));
+        world.delete(Kind::ServiceAccount, &key).expect("it exists");
+        world.run_for(Duration::from_secs(5));
+        assert_eq!(pod(&world).is_some_and(|after| after != before), replaced, "{release}");
     }
 }

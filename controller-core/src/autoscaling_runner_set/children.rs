@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use arc_api::crd::*;
 use arc_api::kube::{Body, KubeOk, KubeRequest, Patch, Sub};
-use arc_api::{Duration, Kind, Resource, Str};
+use arc_api::{Kind, Resource, Str};
 
 use super::{ArsPass, Cleaning, Failure, Step, build, identity, status};
 use crate::behaviour::*;
 use crate::labels;
-use crate::reconcile::{Decision, Observed, Outcome, UpdateStrategy};
+use crate::reconcile::{CACHE_LAG, Decision, Observed, Outcome, UpdateStrategy};
 
 impl ArsPass {
     /// Steps 8 to 12: which runner set is the latest, and whether there is one at all.
@@ -196,7 +196,7 @@ impl ArsPass {
         };
         if items.iter().filter_map(EphemeralRunnerSet::unwrap).filter(own).any(fits) {
             // It is there and the cache will show it.
-            return Decision::End(Outcome::After(Duration::from_secs(1)));
+            return Decision::End(Outcome::After(CACHE_LAG));
         }
         let name = build::free_name(self.ars(), &items, &self.identity, o.settings);
         self.request_runner_set(o, Some(name))
@@ -206,7 +206,7 @@ impl ArsPass {
         match self.take_done(o) {
             Ok(()) => self.settle(),
             Err(e) if e.is_already_exists() && o.settings.behaviour.gone_objects == GoneObjects::Fine => {
-                Decision::End(Outcome::After(Duration::from_secs(1)))
+                Decision::End(Outcome::After(CACHE_LAG))
             }
             Err(e) => self.fail(o, failure, e.text()),
         }

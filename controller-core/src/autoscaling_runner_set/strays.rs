@@ -15,7 +15,7 @@ use super::{ArsPass, Step};
 use crate::behaviour::IdentityCheck;
 use crate::caches::Caches;
 use crate::names;
-use crate::reconcile::{Decision, Observed};
+use crate::reconcile::{CACHE_LAG, Decision, Observed, Outcome};
 
 /// As long as an API server may still accept tokens of a Terminating account.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,7 +104,7 @@ impl ArsPass {
             Err(e) if !e.is_not_found() => {
                 self.fail(o, ("Failed to let go of what the chart left behind", "Identity"), e.text())
             }
-            _ => Decision::End(crate::reconcile::Outcome::After(Duration::from_secs(1))),
+            _ => Decision::End(Outcome::After(CACHE_LAG)),
         }
     }
 

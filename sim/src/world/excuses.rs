@@ -33,7 +33,9 @@ impl World {
                     let owner = r.object.as_ref().and_then(|o| o.metadata.controller());
                     owner.is_some_and(|o| o.uid == s.object.metadata.uid)
                 };
-                let set = s.set.as_ref().and_then(|set| ledger.sets.get(set));
+                let lowered =
+                    |set: &&SetState| set.lowered_at.is_some_and(|at| self.now.since(at) <= Duration::from_secs(120));
+                let set = s.set.as_ref().and_then(|set| ledger.sets.get(set)).filter(lowered);
                 set.is_some_and(|set| ledger.runners.values().filter(of_it).count() as i32 >= set.max)
             };
             if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && (says(s) || full(s))) {
