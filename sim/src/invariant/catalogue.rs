@@ -53,7 +53,7 @@ catalogue! {
     "max-runners-respected" "SAFE-CAP" Settles:
         "Live runners of a scale set never exceed maxRunners.",
         "whoever pays for the nodes",
-        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed when maxRunners was lowered or were made within five seconds of it (sixty while faults meet the manager), or within a minute while its listener still has the old limit, which go when their job is done or as surplus",
+        "ten seconds of surplus: a count taken from a stale cache is corrected by the next pass; runners of a set that is being replaced; runners that existed when maxRunners was lowered or were made within five seconds of it (sixty while faults meet the manager), or within a minute while its listener still has the old limit, which go when their job is done or as surplus; as long as the manager waits for the answer to a call that was lost",
         "arc-controllers.md §13 I1, Q-STALE-EMPTY-LIST-DUP";
     "job-gets-runner" "LIVE-JOB" Settles:
         "An assigned job gets a runner.",

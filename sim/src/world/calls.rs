@@ -96,6 +96,9 @@ impl Calls {
         let (generation, call) = self.slots.get_mut(id.slot as usize)?;
         if *generation == id.generation { call.as_mut() } else { None }
     }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.slots.iter().filter_map(|(_, call)| call.as_ref())
+    }
     pub(crate) fn remove(&mut self, id: CallId) -> Option<InFlight> {
         let (generation, call) = self.slots.get_mut(id.slot as usize)?;
         if *generation != id.generation {

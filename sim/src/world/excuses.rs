@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arc_api::pod::{Pod, PodPhase};
 use arc_api::{Duration, JobId, Kind, Object, Time, Uid};
+use controller_core::call::{CallError, Reply};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 
+use super::calls::InFlight;
 use super::{Machine, SiteId, World};
 use crate::invariant::{Check, RunnerSetState, RunnerState, SetKey, SetState, says_not_starting};
 use crate::plan::world::Strategy;
@@ -74,6 +76,15 @@ impl World {
                 full.min().flatten()
             }
         }
+    }
+
+    /// Whether a manager of a cluster waits for the answer to a call that was lost: its pass goes on when the client gives up.
+    fn waits_in_vain(&self, site: SiteId) -> bool {
+        let lost = |c: &InFlight| matches!(c.reply, Some(Reply::Kube(Err(CallError::Transport(_)))));
+        self.calls
+            .iter()
+            .filter(|c| lost(c))
+            .any(|c| self.proc(c.proc).is_some_and(|p| p.site == site && matches!(p.machine, Machine::Manager(_))))
     }
 
     /// Whether a pass for this object waits for a worker: its manager has more to do than it can.
@@ -176,6 +187,7 @@ impl World {
                 home.is_none_or(|h| h.object.status.current_replicas <= h.usable || h.object.metadata.is_deleting())
             }
             // Made within seconds of the lowering, by a pass that did not know of it, and at work since.
+            Check::OverMax(set) if self.waits_in_vain(set.0) => true,
             Check::OverMax(set) => ledger.sets.get(set).is_some_and(|s| {
                 s.busy >= s.live && s.lowered_at.is_some_and(|t| self.now.since(t) < Duration::from_secs(300))
             }),
