@@ -153,7 +153,7 @@ catalogue! {
     "result-has-proof" "SAFE-RESULT" Always:
         "An EphemeralRunner is Succeeded only if it had a job.",
         "whoever waits for the job that it was made for",
-        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one that was removed as surplus or with its set and whose deletion got lost: it goes anyway",
+        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one whose registration a manager took from another with which it overlapped during a rollout; one that was removed as surplus or with its set and whose deletion got lost: it goes anyway",
         "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
     "back-off-kept" "" Always:
         "A pod that failed is followed by another one only after a wait.",

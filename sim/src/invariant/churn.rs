@@ -22,6 +22,9 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// Removals of wanted runners within this time are the rule, not a crossing of messages.
 const OFTEN: Duration = Duration::from_secs(600);
 
+/// How long after its beginning a rollout may have two managers at work that elect nobody.
+const OVERLAP: Duration = Duration::from_secs(300);
+
 impl Invariants {
     /// A message reached a listener.
     pub(crate) fn told(&mut self, events: &[JobEvent], now: Time) {
@@ -42,7 +45,9 @@ impl Invariants {
         let asked_at = home.map_or(Time::ZERO, |s| s.asked_at);
         let goes = |s: &RunnerSetState| s.object.metadata.is_deleting();
         let surplus = home.is_some_and(|s| goes(s) || s.pending + s.running > s.object.spec.replicas);
-        if !surplus && runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting()) {
+        let site = runner.runner_set.as_ref().map(|(site, _)| *site);
+        let overlap = site.and_then(|site| ledger.overlaps.get(&site)).is_some_and(|at| now.since(*at) <= OVERLAP);
+        if !surplus && !overlap && runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting()) {
             runner.robbed = Some(id);
         }
         let Some(er) = &runner.object else { return };

@@ -258,6 +258,8 @@ pub struct Ledger {
     pub runners: BTreeMap<SiteKey, RunnerState>,
     /// Place of a runner by its name; names are generated and unique.
     pub by_name: BTreeMap<Str, SiteKey>,
+    /// When a manager that takes part in no election last started beside another one.
+    pub overlaps: BTreeMap<SiteId, Time>,
     /// Pods of others than runners that a controller deleted and that are still there.
     pub pods_removed: BTreeSet<SiteKey>,
     /// Whether the service takes busy runners for idle in the call at hand (a fault).

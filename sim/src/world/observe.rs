@@ -347,6 +347,12 @@ impl World {
                 }
             }
             Role::Controller => {
+                let site = process.site;
+                let elects = matches!(&process.machine, Machine::Manager(m) if m.is_elected());
+                let here = |p: &&Process| p.site == site && p.role == Role::Controller;
+                if !elects && self.procs.iter().flatten().map(|p| &**p).filter(here).count() > 1 {
+                    self.invariants.ledger.overlaps.insert(site, self.now);
+                }
                 self.metrics.count("controller_starts");
                 self.invariants.ledger.manager_recovers(self.now, 60);
             }
