@@ -48,7 +48,11 @@ pub fn follow(plan: &mut Plan, recording: &Recording) -> bool {
 
 /// Gives the actions that are meant the stated times, in their order, and with each all that waits for the same thing.
 fn move_to(plan: &mut Plan, times: &[Time], meant: impl Fn(&Action) -> bool) -> bool {
-    let found: Vec<usize> = (0..plan.actions.len()).filter(|n| meant(&plan.actions[*n].what)).collect();
+    let mut found: Vec<usize> = (0..plan.actions.len()).filter(|n| meant(&plan.actions[*n].what)).collect();
+    // A file may name a command before one that begins earlier (d_seed_overlap: the upgrade of the controller).
+    if found.iter().all(|n| plan.actions[*n].when.at().is_some()) {
+        found.sort_by_key(|n| plan.actions[*n].when.at());
+    }
     if found.is_empty() || found.len() != times.len() {
         return false;
     }
