@@ -71,6 +71,7 @@ steps! {
     AfterFailureReported = "after-failure-reported",
     AfterUnwantedScaleSetDeleted = "after-unwanted-scale-set-deleted",
     AfterLiveSetRead = "after-live-set-read",
+    AfterLiveOwnerRead = "after-live-owner-read",
     AfterLeftRunnerSetsListed = "after-left-runner-sets-listed",
     AfterListenerCleaned = "after-listener-cleaned",
     AfterRunnerSetCleaned = "after-runner-set-cleaned",
@@ -353,6 +354,7 @@ impl ArsPass {
             Step::AfterScaleSetAnnotated => self.after_scale_set_annotated(o),
             Step::AfterUnwantedScaleSetDeleted => Decision::End(Outcome::Settled),
             Step::AfterLiveSetRead => self.after_live_set_read(o),
+            Step::AfterLiveOwnerRead => self.after_live_owner_read(o),
             Step::AfterLeftRunnerSetsListed => self.after_left_runner_sets_listed(o),
             Step::AfterScaleSetChecked => self.after_scale_set_checked(o),
             Step::AfterScaleSetForgotten => {

@@ -20,7 +20,7 @@ impl ArsPass {
         let outdated = self.is_outdated(o);
         self.latest = build::latest(self.ars(), o.caches.runner_sets(&self.key), o.settings).cloned();
         self.identity = identity::inspect(self.ars(), self.latest.as_deref(), o);
-        if let Some(decision) = self.repair_identity(o).or_else(|| self.release_stray(o)) {
+        if let Some(decision) = self.repair_identity().or_else(|| self.release_stray(o)) {
             return decision;
         }
         let Some(latest) = self.latest.clone() else {

@@ -19,7 +19,7 @@ use super::protection::{KUBE_MODE_ACCOUNT, KUBE_MODE_ROLE, KUBE_MODE_ROLE_BINDIN
 use super::{ArsPass, Step, strays};
 use crate::behaviour::IdentityCheck;
 use crate::names;
-use crate::reconcile::{Decision, Observed};
+use crate::reconcile::{CACHE_LAG, Decision, Observed, Outcome};
 
 /// How long a Terminating account is left alone: an uninstall marks it a moment before it marks the set.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -145,7 +145,7 @@ pub(super) fn inspect(ars: &AutoscalingRunnerSet, latest: Option<&EphemeralRunne
 
 impl ArsPass {
     /// The next call that mends the identity or writes down which one the runners have; `None` when there is nothing to do.
-    pub(super) fn repair_identity(&mut self, o: &Observed<'_>) -> Option<Decision> {
+    pub(super) fn repair_identity(&mut self) -> Option<Decision> {
         match self.identity.clone() {
             Identity::Unchecked => None,
             Identity::Sound(uid) => {
@@ -157,16 +157,29 @@ impl ArsPass {
             }
             Identity::Broken { repair, .. } => {
                 self.again = Some(LOOK_AGAIN);
+                let read = || KubeRequest::Get { kind: Kind::AutoscalingRunnerSet, key: self.key.clone() };
                 match repair {
                     Repair::None => None,
-                    Repair::Release(account) => {
-                        let patch = Patch::finalizers(account.metadata.finalizers_without(names::PROTECTION));
-                        let (step, kind) = (Step::AfterIdentityReleased, Kind::ServiceAccount);
-                        Some(self.patch_object(step, kind, account.metadata.key(), Sub::Main, patch))
-                    }
-                    Repair::Make(name) => Some(self.make_account(name, None, o)),
+                    Repair::Release(_) | Repair::Make(_) => Some(self.kube(Step::AfterLiveOwnerRead, read())),
                 }
             }
+        }
+    }
+
+    /// An account goes with the set that its user takes away, which a late cache does not show: made anew, it would outlive it.
+    pub(super) fn after_live_owner_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_found::<AutoscalingRunnerSet>() {
+            Ok(found) => found.filter(|l| l.metadata.uid == self.ars().metadata.uid && !l.metadata.is_deleting()),
+            Err(e) => return self.fail(o, ("Failed to mend the runners' ServiceAccount", "Identity"), e.text()),
+        };
+        match self.identity.clone() {
+            Identity::Broken { repair: Repair::Release(account), .. } if live.is_some() => {
+                let patch = Patch::finalizers(account.metadata.finalizers_without(names::PROTECTION));
+                let (step, kind) = (Step::AfterIdentityReleased, Kind::ServiceAccount);
+                self.patch_object(step, kind, account.metadata.key(), Sub::Main, patch)
+            }
+            Identity::Broken { repair: Repair::Make(name), .. } if live.is_some() => self.make_account(name, None, o),
+            _ => Decision::End(Outcome::After(CACHE_LAG)),
         }
     }
 

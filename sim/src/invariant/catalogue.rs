@@ -88,7 +88,7 @@ catalogue! {
     "restarts-are-bounded" "SAFE-RATE" Always:
         "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, no write repeated more than sixty times a minute to no effect, no refusal of the service answered by the same request more than sixty times a minute, and no object looked at more than 300 times a minute to which nothing happened.",
         "the service's rate limits, the API server",
-        "bursts below these rates; listeners whose pods people, nodes or faults took away",
+        "bursts below these rates; listeners whose pods people, nodes or faults took away; writes of two managers that elect nobody, as long as a fault keeps the caches of one late",
         "field-bugs.md SAFE-RATE, Q-LISTENER-NO-BACKOFF";
     "failure-is-visible" "OBS-ERR" Settles:
         "A persistent failure is visible in a status, condition or event, with its cause.",
@@ -153,7 +153,7 @@ catalogue! {
     "result-has-proof" "SAFE-RESULT" Always:
         "An EphemeralRunner is Succeeded only if it had a job.",
         "whoever waits for the job that it was made for",
-        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one whose registration a manager took from another with which it overlapped during a rollout; one that was removed as surplus or with its set and whose deletion got lost: it goes anyway",
+        "a runner that ended by itself because the service had lost its registration: its controller cannot know; one whose registration a manager took from another with which it overlapped during a rollout, or whose secret came from a request of a manager that was gone; one that was removed as surplus (up to a minute ago, while faults meet the manager) or with its set and whose deletion got lost: it goes anyway",
         "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
     "back-off-kept" "" Always:
         "A pod that failed is followed by another one only after a wait.",

@@ -22,6 +22,9 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// Removals of wanted runners within this time are the rule, not a crossing of messages.
 const OFTEN: Duration = Duration::from_secs(600);
 
+/// How long a pass may take whose calls a fault slows down.
+const SLOW_PASS: Duration = Duration::from_secs(60);
+
 /// How long after its beginning a rollout may have two managers at work that elect nobody.
 const OVERLAP: Duration = Duration::from_secs(300);
 
@@ -38,13 +41,16 @@ impl Invariants {
     /// A registration was removed by a controller: does a job wait that its runner could have taken?
     pub(super) fn check_removal(&mut self, id: RunnerId, name: &Str, now: Time, cause: EventId) {
         self.looked("demand-bounded");
+        let hindered = self.ledger.is_hindered(now);
         let ledger = &mut self.ledger;
         let Some(runner) = ledger.by_name.get(name).and_then(|place| ledger.runners.get_mut(place)) else { return };
         let home = runner.runner_set.as_ref().and_then(|home| ledger.runner_sets.get(home));
         // What was asked before a message came, the message can not have changed.
         let asked_at = home.map_or(Time::ZERO, |s| s.asked_at);
         let goes = |s: &RunnerSetState| s.object.metadata.is_deleting();
-        let surplus = home.is_some_and(|s| goes(s) || s.pending + s.running > s.object.spec.replicas);
+        // A pass that a fault slows down removes what was surplus when it began.
+        let slow = hindered && now.since(asked_at) <= SLOW_PASS;
+        let surplus = slow || home.is_some_and(|s| goes(s) || s.pending + s.running > s.object.spec.replicas);
         let site = runner.runner_set.as_ref().map(|(site, _)| *site);
         let overlap = site.and_then(|site| ledger.overlaps.get(&site)).is_some_and(|at| now.since(*at) <= OVERLAP);
         if !surplus && !overlap && runner.object.as_ref().is_some_and(|er| !er.metadata.is_deleting()) {
@@ -96,7 +102,7 @@ impl Invariants {
         }
         self.looked("result-has-proof");
         let Some(runner) = self.ledger.runners.get_mut(place) else { return };
-        let robbed = runner.robbed == Some(er.status.runner_id);
+        let robbed = runner.robbed == Some(er.status.runner_id) && !runner.late_secret;
         if robbed && !runner.took_job && !er.metadata.is_deleting() && !std::mem::replace(&mut runner.told, true) {
             let about = format_smolstr!("EphemeralRunner {}", place.1);
             self.report(

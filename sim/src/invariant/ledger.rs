@@ -174,6 +174,8 @@ pub struct RunnerState {
     pub robbed: Option<RunnerId>,
     /// Whether the service let its registration be removed during its job by mistake: nothing of its can be kept any more.
     pub mistaken: bool,
+    /// Whether a request of a manager that is gone made its secret: it may name what a successor has removed since.
+    pub late_secret: bool,
     /// Whether its success without one has been told.
     pub told: bool,
     /// When its pod failed, if no other one was made since.
@@ -260,6 +262,8 @@ pub struct Ledger {
     pub by_name: BTreeMap<Str, SiteKey>,
     /// When a manager that takes part in no election last started beside another one.
     pub overlaps: BTreeMap<SiteId, Time>,
+    /// Until when caches may show what was late when a fault ended.
+    pub late_until: Time,
     /// Pods of others than runners that a controller deleted and that are still there.
     pub pods_removed: BTreeSet<SiteKey>,
     /// Whether the service takes busy runners for idle in the call at hand (a fault).
@@ -285,6 +289,8 @@ pub struct Ledger {
     pub last_write: Time,
     /// Until when a manager may be starting, or coming round after what was done to it.
     pub manager_recovers: Time,
+    /// Faults that meet managers now.
+    pub hindrances: u32,
     /// Until when a pass may be waiting because the service said so (`Retry-After`).
     pub told_to_wait: Time,
     /// Messages whose deletion the service answered as if they were gone.
@@ -388,6 +394,10 @@ impl Ledger {
         let told = status.job.as_ref().and_then(|j| self.jobs.get(&j.job_id?)).and_then(|j| j.told);
         runner.pod.is_some() && told.is_none_or(|at| now.since(at) >= Duration::from_secs(2))
     }
+    /// Whether faults meet managers, or did until lately.
+    pub fn is_hindered(&self, now: Time) -> bool {
+        self.hindrances > 0 || now < self.manager_recovers
+    }
     /// A manager has this long to come round.
     pub fn manager_recovers(&mut self, now: Time, seconds: u64) {
         self.manager_recovers = self.manager_recovers.max(now.after(Duration::from_secs(seconds)));
@@ -400,6 +410,12 @@ impl Ledger {
             self.unheard.insert(id);
         } else {
             self.echoes.push((name.clone(), id));
+        }
+    }
+    /// The secret of a runner was made by a request whose caller is gone.
+    pub fn secret_came_late(&mut self, place: SiteKey) {
+        if let Some(runner) = self.runners.get_mut(&place) {
+            runner.late_secret = true;
         }
     }
     /// A manager was killed beside another one, which takes runners away that it has just registered: only it could have given

@@ -504,7 +504,7 @@ impl Invariants {
 
     /// Weighs a set as a whole: limits, minimum, surplus, duplicates.
     pub(super) fn weigh(&mut self, set: &SetKey, now: Time) {
-        let hindered = now < self.ledger.manager_recovers;
+        let hindered = self.ledger.is_hindered(now);
         let Some(s) = self.ledger.sets.get_mut(set) else { return };
         s.settle(now, if hindered { SLOW_PASS } else { PASS });
         let most = s.most();

@@ -97,11 +97,10 @@ impl World {
     /// Until now, if no manager of the object's cluster is up: its kubelet lets one that crashes wait for minutes.
     fn uncontrolled_until(&self, uid: Uid) -> Option<Time> {
         let (site, _) = self.find_object(uid)?;
-        let up = self
-            .procs
-            .iter()
-            .flatten()
-            .any(|p| p.site == site && matches!(&p.machine, Machine::Manager(m) if m.is_synced()));
+        let up = self.procs.iter().flatten().any(|p| {
+            p.site == site
+                && matches!(&p.machine, Machine::Manager(m) if m.is_synced() && (m.leads() || !m.is_elected()))
+        });
         (!up).then_some(self.now)
     }
 

@@ -113,6 +113,7 @@ impl World {
         let id = planned.id.clone();
         self.faults.begin(action, &id, planned.cluster.clone(), Arc::new(fault.clone()), self.now);
         self.invariants.bounds.disturb();
+        self.invariants.ledger.hindrances += u32::from(meets_managers(fault));
         let kind = fault.id();
         self.note(Actor(0), Digest::of(11).with(u64::from(action)), || What::Fault {
             id,
@@ -205,7 +206,13 @@ impl World {
     pub(crate) fn end_fault(&mut self, action: u32) {
         let Some(fault) = self.faults.end(action) else { return };
         if meets_managers(&fault) {
-            self.invariants.ledger.manager_recovers(self.now, 300);
+            let ledger = &mut self.invariants.ledger;
+            ledger.hindrances = ledger.hindrances.saturating_sub(1);
+            ledger.manager_recovers(self.now, 300);
+        }
+        if matches!(*fault, Fault::CacheLag(_)) {
+            // What was late when the fault ended still is.
+            self.invariants.ledger.late_until = self.now.after(Duration::from_secs(120));
         }
         self.invariants.bounds.calm(self.now);
         self.rearm_deadline();

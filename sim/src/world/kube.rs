@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_api::kube::{Identity, KubeRequest};
-use arc_api::{Duration, Kind, Time};
+use arc_api::{Duration, Kind, Object, Time};
 use controller_core::call::{CallError, Reply, Transport};
 
 use super::{Body, Event, InFlight, ProcId, Scheduled, SiteId, Tag, Watcher, World, describe};
@@ -254,6 +254,9 @@ impl World {
         self.observe_kube_call(proc, site, &who, &request, &reply, changed);
         self.notice(site);
         if orphaned {
+            if let (KubeRequest::Create(Object::Secret(secret)), true) = (&*request, changed) {
+                self.invariants.ledger.secret_came_late((site, secret.metadata.key()));
+            }
             self.calls.remove(call);
         } else {
             self.send_back(call, reply);
@@ -284,7 +287,7 @@ impl World {
             verb: request.verb(),
             kind: request.kind(),
             key: match reply {
-                Reply::Kube(Ok(ok)) => ok.object().map(arc_api::Object::key).or_else(|| request.key()),
+                Reply::Kube(Ok(ok)) => ok.object().map(Object::key).or_else(|| request.key()),
                 _ => request.key(),
             }
             .unwrap_or_default(),
