@@ -181,6 +181,16 @@ impl<K: Ord + Clone> WorkQueue<K> {
                 }
             }
     }
+    /// How many keys are due and with no worker.
+    pub fn backlog(&self, now: Time) -> usize {
+        match &self.items {
+            Items::Classic { dirty, .. } => dirty.len(),
+            Items::Priority { by_key, .. } => by_key
+                .iter()
+                .filter(|(key, rank)| rank.ready_at.is_none_or(|at| at <= now) && !has(&self.processing, key))
+                .count(),
+        }
+    }
     /// Nothing is ready, delayed or with a worker.
     pub fn is_idle(&self) -> bool {
         self.processing.is_empty()

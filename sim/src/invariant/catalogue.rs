@@ -68,7 +68,7 @@ catalogue! {
     "busy-runner-kept" "SAFE-BUSY" Always:
         "ARC deletes no pod and no registration of a runner that works on a job.",
         "whoever waits for the job's result",
-        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job; removing the registration of a runner that the service takes for busy and whose process has ended: nothing works there any more; a runner of whose job no listener has told, or only two seconds ago, while the service denies that it works, or knows it no more, or when its pod was deleted by force: nobody can know; the pod of one that lost its registration so; a runner whose job the service has called over: its result is out",
+        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job; removing the registration of a runner that the service takes for busy and whose process has ended: nothing works there any more; a runner of whose job no listener has told, or only two seconds ago, while the service denies that it works, or knows it no more, or when its pod was deleted by force: nobody can know; the pod of one that lost its registration so when its user had lowered maxRunners; a runner whose job the service has called over: its result is out",
         "arc-controllers.md §13 I4";
     "registration-serves-one-job" "SAFE-JIT" Always:
         "A registration that took a job is never presented again by another pod.",
@@ -88,7 +88,7 @@ catalogue! {
     "restarts-are-bounded" "SAFE-RATE" Always:
         "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, no write repeated more than sixty times a minute to no effect, no refusal of the service answered by the same request more than sixty times a minute, and no object looked at more than 300 times a minute to which nothing happened.",
         "the service's rate limits, the API server",
-        "bursts below these rates; listeners whose pods people, nodes or faults took away; writes of two managers that elect nobody, as long as a fault keeps the caches of one late",
+        "bursts below these rates; listeners whose pods people, nodes or faults took away; a listener that two managers make and take away which elect nobody, as long as a fault keeps the caches of one late",
         "field-bugs.md SAFE-RATE, Q-LISTENER-NO-BACKOFF";
     "failure-is-visible" "OBS-ERR" Settles:
         "A persistent failure is visible in a status, condition or event, with its cause.",

@@ -1,7 +1,7 @@
 //! What the service tells of jobs, sessions and registrations, in the ledger and the clocks. Called by the world; decides
 //! nothing about it.
 
-use arc_api::{JobId, RunnerId, Str, Time, format_smolstr};
+use arc_api::{Duration, JobId, RunnerId, Str, Time, format_smolstr};
 use fake_github::event::{RunnerEnd, ScaleSetEnd, ServiceEvent, SessionEnd};
 
 use super::Invariants;
@@ -88,7 +88,11 @@ impl Invariants {
                     && !could_know
                     && let Some(place) = self.ledger.by_name.get(name).cloned()
                 {
-                    self.ledger.runners.entry(place).or_default().mistaken = true;
+                    // Its user asked for fewer: that there was one to remove is nobody's fault.
+                    let home = self.ledger.runners.get(&place).and_then(|r| r.live_in.as_ref());
+                    let lowered = home.and_then(|set| self.ledger.sets.get(set)?.lowered_at);
+                    let asked = lowered.is_some_and(|at| now.since(at) <= Duration::from_secs(300));
+                    self.ledger.runners.entry(place).or_default().mistaken = asked;
                 }
                 if busy
                     && *why == RunnerEnd::Removed

@@ -123,6 +123,9 @@ struct Worker {
     job: Option<(Key, AnyPass)>,
 }
 
+/// So many passes that wait for a worker are more than a burst.
+const BACKLOG: usize = 10;
+
 /// One manager process.
 #[derive(Clone, Debug)]
 pub struct Manager {
@@ -216,9 +219,10 @@ impl Manager {
     pub fn is_quiet(&self) -> bool {
         self.synced && self.workers.iter().all(|w| w.job.is_none()) && self.queues.iter().all(WorkQueue::is_idle)
     }
-    /// Whether a pass for this object is due and waits for a worker.
-    pub fn is_due(&self, kind: Kind, key: &Key, now: Time) -> bool {
-        CONTROLLERS.iter().position(|k| *k == kind).is_some_and(|slot| self.queues[slot].is_due(key, now))
+    /// Whether a pass for this object is due and waits for a worker, behind more than a few others.
+    pub fn is_behind(&self, kind: Kind, key: &Key, now: Time) -> bool {
+        let queue = CONTROLLERS.iter().position(|k| *k == kind).map(|slot| &self.queues[slot]);
+        queue.is_some_and(|q| q.is_due(key, now) && q.backlog(now) >= BACKLOG)
     }
     /// Whether it takes part in an election at all.
     pub fn is_elected(&self) -> bool {

@@ -91,7 +91,7 @@ impl World {
     fn is_due(&self, uid: Uid) -> bool {
         let Some((site, object)) = self.find_object(uid) else { return false };
         let mut here = self.procs.iter().flatten().filter(|p| p.site == site);
-        here.any(|p| matches!(&p.machine, Machine::Manager(m) if m.is_due(object.kind(), &object.key(), self.now)))
+        here.any(|p| matches!(&p.machine, Machine::Manager(m) if m.is_behind(object.kind(), &object.key(), self.now)))
     }
 
     /// Until now, if no manager of the object's cluster is up: its kubelet lets one that crashes wait for minutes.

@@ -316,7 +316,8 @@ impl World {
             let window = self.invariants.ledger.repeats.entry((proc.0, key.clone(), verb)).or_default();
             let often = Ledger::window(window, now, Duration::from_secs(60));
             self.invariants.looked("restarts-are-bounded");
-            if often > 60 && !self.quarrels(site) {
+            let listener = request.kind() == Some(Kind::AutoscalingListener);
+            if often > 60 && !(listener && self.quarrels(site)) {
                 let about = format_smolstr!("{} {key}", request.kind().map_or("object", Kind::as_str));
                 let said = format_smolstr!("{} {often} times in a minute to no effect", request.verb());
                 let cause = self.cause;
@@ -325,8 +326,8 @@ impl World {
         }
     }
 
-    /// Two managers that elect nobody are at work, and one believes what is long past: they undo each other's work for as long as
-    /// the fault holds, whoever they are.
+    /// Two managers that elect nobody are at work, and one believes what is long past: each makes the listener that the other takes
+    /// away for as long as the fault holds, whoever they are.
     fn quarrels(&self, site: SiteId) -> bool {
         let overlap = self.invariants.ledger.overlaps.get(&site);
         overlap.is_some_and(|at| self.now.since(*at) <= Duration::from_secs(300))
