@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_api::crd::{EphemeralRunner, EphemeralRunnerSet, ErPhase};
 use arc_api::pod::{Pod, PodPhase};
-use arc_api::service::JobEvent;
+use arc_api::service::{JobEvent, JobEventKind};
 use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
 
 use super::Invariants;
@@ -34,6 +34,9 @@ impl Invariants {
         for event in events {
             if let Some(job) = self.ledger.jobs.get_mut(&event.job.id) {
                 job.told.get_or_insert(now);
+                if matches!(event.kind, JobEventKind::Started { .. }) {
+                    job.named.get_or_insert(now);
+                }
             }
         }
     }

@@ -232,6 +232,8 @@ pub struct JobState {
     pub assigned: bool,
     /// When a message about it first reached a listener.
     pub told: Option<Time>,
+    /// When a listener was first told which runner has it.
+    pub named: Option<Time>,
     /// The runner that took it, and that runner's runner set.
     pub taken_by: Option<(SiteKey, Option<SiteKey>)>,
 }
@@ -391,7 +393,7 @@ impl Ledger {
     pub fn is_known_busy(&self, name: &Str, now: Time) -> bool {
         let Some(runner) = self.by_name.get(name).and_then(|place| self.runners.get(place)) else { return false };
         let Some(status) = runner.object.as_ref().map(|r| &r.status).filter(|s| s.has_job_id()) else { return false };
-        let told = status.job.as_ref().and_then(|j| self.jobs.get(&j.job_id?)).and_then(|j| j.told);
+        let told = status.job.as_ref().and_then(|j| self.jobs.get(&j.job_id?)).and_then(|j| j.named);
         runner.pod.is_some() && told.is_none_or(|at| now.since(at) >= Duration::from_secs(2))
     }
     /// Whether faults meet managers, or did until lately.
