@@ -123,8 +123,8 @@ struct Worker {
     job: Option<(Key, AnyPass)>,
 }
 
-/// So many passes that wait for a worker are more than a burst.
-const BACKLOG: usize = 10;
+/// So many passes that wait for a worker are a queue: one alone is only late.
+const BACKLOG: usize = 2;
 
 /// One manager process.
 #[derive(Clone, Debug)]
