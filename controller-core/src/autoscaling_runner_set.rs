@@ -63,6 +63,7 @@ steps! {
     AfterRunnerSetsListed = "after-runner-sets-listed",
     AfterRunnerSetCreated = "after-runner-set-created",
     AfterOutdatedStatus = "after-outdated-status",
+    AfterBindingRead = "after-binding-read",
     AfterListenerDeleted = "after-listener-deleted",
     AfterRunnerSetDrained = "after-runner-set-drained",
     AfterOldRunnerSetDeleted = "after-old-runner-set-deleted",
@@ -377,12 +378,13 @@ impl ArsPass {
                 Ok(()) => self.clean_up(o, Cleaning::Outdated),
                 Err(e) => Decision::End(Outcome::failed(&e)),
             },
+            Step::AfterBindingRead => self.after_binding_read(o),
             Step::AfterListenerDeleted => match self.take_done(o) {
                 Ok(()) => self.settle(),
                 Err(e) if e.is_not_found() => self.settle(),
                 Err(e) => self.fail(o, ("Failed to delete AutoscalingListener resource", "ApiServer"), e.text()),
             },
-            Step::AfterRunnerSetDrained => done(self, o, ("Failed to patch runner set with scale down", "ApiServer")),
+            Step::AfterRunnerSetDrained => self.after_runner_set_drained(o),
             Step::AfterOldRunnerSetDeleted => match self.take_deleted(o) {
                 Ok(()) => self.delete_next_old_runner_set(o),
                 Err(e) => self.fail(o, ("Failed to clean up old runner sets", "ApiServer"), e.text()),

@@ -70,10 +70,43 @@ impl ArsPass {
                 if waits && listener.metadata.is_deleting() {
                     return self.settle();
                 }
+                let bound_to = &listener.spec.ephemeral_runner_set_name;
+                if waits && !o.caches.runner_sets(&self.key).any(|s| s.metadata.name == *bound_to) {
+                    // Somebody who saw more may have bound it to a set that the cache does not show yet: the server is asked.
+                    let list = self.runner_sets_request();
+                    return self.kube(Step::AfterBindingRead, list);
+                }
                 // Upstream does not look at deletionTimestamp: one more DELETE per pass (recorded: a_update/0.14.2).
                 self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, listener.metadata.key())
             }
             Err(why) => self.fail(o, ("Failed to build the AutoscalingListener", "ListenerBuild"), why),
+        }
+    }
+
+    /// The listener serves a runner set that the cache does not show: it goes if there is no such set, and stays while the cache is
+    /// behind, or two managers would take each other's listeners away.
+    pub(super) fn after_binding_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let items = match o.take_reply().into_kube() {
+            Ok(KubeOk::List { items, .. }) => items,
+            Ok(_) => Vec::new(),
+            Err(e) => return self.fail(o, ("Failed to list EphemeralRunnerSets", "ApiServer"), e.text()),
+        };
+        let Some(listener) = self.listener.clone() else { return self.settle() };
+        let serves = |s: &Arc<EphemeralRunnerSet>| s.metadata.name == listener.spec.ephemeral_runner_set_name;
+        if items.iter().filter_map(EphemeralRunnerSet::unwrap).any(|s| serves(s) && !s.metadata.is_deleting()) {
+            return Decision::End(Outcome::After(CACHE_LAG));
+        }
+        self.delete(Step::AfterListenerDeleted, Kind::AutoscalingListener, listener.metadata.key())
+    }
+
+    /// What follows a drain; a set that is gone is what the cache will show.
+    pub(super) fn after_runner_set_drained(&mut self, o: &mut Observed<'_>) -> Decision {
+        match self.take_done(o) {
+            Ok(()) => self.settle(),
+            Err(e) if e.is_not_found() && o.settings.behaviour.gone_objects == GoneObjects::Fine => {
+                Decision::End(Outcome::After(CACHE_LAG))
+            }
+            Err(e) => self.fail(o, ("Failed to patch runner set with scale down", "ApiServer"), e.text()),
         }
     }
 

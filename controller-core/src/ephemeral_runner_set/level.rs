@@ -186,12 +186,34 @@ impl ErsPass {
             |r: &Arc<EphemeralRunner>| view.spent.iter().chain(&view.held).any(|s| s.metadata.uid == r.metadata.uid);
         self.sweep.retain(there);
         let short = self.short(o, &view, self.leaving(o, runners.iter()));
-        if short.min(room) > 0 {
-            self.missing = short.min(room);
-            return self.call(
-                Step::AfterLiveSetRead,
-                KubeRequest::Get { kind: Kind::EphemeralRunnerSet, key: self.key.clone() },
-            );
+        if short.min(room) > 0 || view.surplus(self.most(o)) > 0 {
+            self.candidates = runners;
+            let key = self.key.clone();
+            return self.call(Step::AfterLiveSetRead, KubeRequest::Get { kind: Kind::EphemeralRunnerSet, key });
+        }
+        self.report(o)
+    }
+
+    /// Runners come and go by the set as the server has it: caches come back one by one after an outage, a set that is gone would
+    /// get runners that nobody can take down any more, and of two managers one may see what the listener wanted long ago.
+    pub(super) fn after_live_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
+        let live = match o.take_reply().into_found::<EphemeralRunnerSet>() {
+            Ok(found) => found,
+            Err(e) => return fail(o, "Failed to fetch the ephemeral runner set", &e),
+        };
+        let Some(live) = live.filter(|l| l.metadata.uid == self.set().metadata.uid && !l.metadata.is_deleting()) else {
+            return settled();
+        };
+        self.set = Some(live.clone());
+        let behaviour = o.settings.behaviour.clone();
+        let runners = std::mem::take(&mut self.candidates);
+        let view = View::of(runners.iter(), live.metadata.generation, &behaviour);
+        let cached: Vec<_> = o.caches.runners(&self.key).collect();
+        let probing = self.verdict(o, &cached, &behaviour).probing;
+        let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
+        let missing = self.short(o, &view, self.leaving(o, runners.iter())).min(room);
+        if missing > 0 {
+            return self.create(o, missing);
         }
         let surplus = view.surplus(self.most(o));
         if surplus > 0 {
@@ -201,18 +223,6 @@ impl ErsPass {
             return self.remove_idle(o, candidates, surplus);
         }
         self.report(o)
-    }
-
-    /// Caches come back one by one after an outage: a set that is gone would get runners that nobody can take down any more.
-    pub(super) fn after_live_set_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let live = match o.take_reply().into_found::<EphemeralRunnerSet>() {
-            Ok(found) => found,
-            Err(e) => return fail(o, "Failed to fetch the ephemeral runner set", &e),
-        };
-        match live.filter(|l| l.metadata.uid == self.set().metadata.uid && !l.metadata.is_deleting()) {
-            Some(_) => self.create(o, self.missing),
-            None => settled(),
-        }
     }
 
     fn verdict(&self, o: &Observed<'_>, runners: &[&Arc<EphemeralRunner>], behaviour: &Behaviour) -> Verdict {

@@ -41,6 +41,15 @@ pub(super) fn has_job(runner: &EphemeralRunner, behaviour: &Behaviour) -> bool {
     }
 }
 
+/// Whether a candidate has a job by now: the corrected controller looks at what its cache has shown since the runners were listed.
+fn is_taken(o: &Observed<'_>, listed: &EphemeralRunner) -> bool {
+    let behaviour = &o.settings.behaviour;
+    let since = || o.caches.get::<EphemeralRunner>(&listed.metadata.key());
+    has_job(listed, behaviour)
+        || behaviour.ers_gate == ErsGate::Level
+            && since().is_some_and(|r| r.metadata.uid == listed.metadata.uid && has_job(r, behaviour))
+}
+
 impl ErsPass {
     pub(super) fn create(&mut self, o: &mut Observed<'_>, count: i32) -> Decision {
         match self.mould(&o.settings.behaviour) {
@@ -137,7 +146,7 @@ impl ErsPass {
             let Some(runner) = self.candidates.last() else { break };
             let id = runner.status.runner_id;
             let runner = runner.clone();
-            if has_job(&runner, behaviour) {
+            if is_taken(o, &runner) {
                 self.candidates.pop();
             } else if !id.is_none() {
                 return self.remove(Purpose::Idle, id);
@@ -162,6 +171,8 @@ impl ErsPass {
     pub(super) fn after_idle_removed(&mut self, o: &mut Observed<'_>, reply: Result<ServiceOk, CallError>) -> Decision {
         let Some(runner) = self.candidates.pop() else { return self.report(o) };
         match reply {
+            // The service believed it idle and the listener's word came since: it still has its pod to do the job in.
+            Ok(_) if is_taken(o, &runner) => self.next_idle(o),
             Ok(_) => {
                 o.info("Deleting ephemeral runner after removing from the service");
                 self.delete_runner(Step::AfterDeleted(Purpose::Idle), &runner)

@@ -68,7 +68,7 @@ catalogue! {
     "busy-runner-kept" "SAFE-BUSY" Always:
         "ARC deletes no pod and no registration of a runner that works on a job.",
         "whoever waits for the job's result",
-        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job; removing the registration of a runner that the service takes for busy and whose process has ended: nothing works there any more; a runner of whose job no listener has told, or only two seconds ago, while the service denies that it works, or knows it no more, or when its pod was deleted by force: nobody can know; the pod of one that lost its registration so when its user had lowered maxRunners; a runner whose job the service has called over: its result is out",
+        "deleting the EphemeralRunner of a busy runner: its finalizer waits for the job; removing the registration of a runner that the service takes for busy and whose process has ended: nothing works there any more; a runner of whose job no listener has told, or only two seconds ago, while the service denies that it works, or knows it no more, or when its pod was deleted by force: nobody can know; the pod of one that lost its registration so when its user had lowered maxRunners or withdrawn a job; a runner whose job the service has called over: its result is out",
         "arc-controllers.md §13 I4";
     "registration-serves-one-job" "SAFE-JIT" Always:
         "A registration that took a job is never presented again by another pod.",

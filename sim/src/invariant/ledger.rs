@@ -67,6 +67,8 @@ pub struct SetState {
     pub listener_max: i32,
     /// When maxRunners was last lowered.
     pub lowered_at: Option<Time>,
+    /// When a job of its was last withdrawn before a runner took it: what was made for it waits for nothing.
+    pub withdrawn_at: Option<Time>,
     /// Its listener's pod waits for its image.
     pub starves: bool,
     /// It did until then, and the listener said that it does not start.

@@ -65,6 +65,9 @@ impl Invariants {
                 let state = self.ledger.jobs.entry(*job).or_default();
                 state.ended = Some(now);
                 let (set, ran) = (state.set.clone(), state.started.is_some());
+                if let Some(set) = set.as_ref().filter(|_| !ran) {
+                    self.ledger.set(set).withdrawn_at = Some(now);
+                }
                 self.job_stops(set, ran, now);
                 self.bounds.clear(&Check::JobRunner(*job));
             }
@@ -88,10 +91,11 @@ impl Invariants {
                     && !could_know
                     && let Some(place) = self.ledger.by_name.get(name).cloned()
                 {
-                    // Its user asked for fewer: that there was one to remove is nobody's fault.
+                    // Its user asked for fewer, or needs fewer than he said: that there was one to remove is nobody's fault.
                     let home = self.ledger.runners.get(&place).and_then(|r| r.live_in.as_ref());
-                    let lowered = home.and_then(|set| self.ledger.sets.get(set)?.lowered_at);
-                    let asked = lowered.is_some_and(|at| now.since(at) <= Duration::from_secs(300));
+                    let home = home.and_then(|set| self.ledger.sets.get(set));
+                    let lately = |at: Option<Time>| at.is_some_and(|at| now.since(at) <= Duration::from_secs(300));
+                    let asked = home.is_some_and(|set| lately(set.lowered_at) || lately(set.withdrawn_at));
                     self.ledger.runners.entry(place).or_default().mistaken = asked;
                 }
                 if busy

@@ -14,8 +14,12 @@ const RARE: &str = "rare: pods or sessions that are refused for long, and words 
 /// What it looks at never is.
 const NOTHING_THERE: &str = "`next` leaves no runner in phase Failed: there is nobody to be counted";
 
+/// What it changes is hardly looked at.
+const BY_LEVEL: &str = "`next` compares levels: of the patch's id it asks only whether it is 0";
+
 const UNSEEN: &[(&str, &[&str])] = &[
     (NOTHING_THERE, &["switch ers_failed_counts=counted"]),
+    (BY_LEVEL, &["li-patch-id-stands-still"]),
     (
         RARE,
         &[

@@ -13,7 +13,7 @@ use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
 use crate::invariant::{Check, Ledger, SetKey};
-use crate::plan::{Fault, Role};
+use crate::plan::Role;
 use crate::trace::{Actor, Digest, What};
 
 impl World {
@@ -316,23 +316,13 @@ impl World {
             let window = self.invariants.ledger.repeats.entry((proc.0, key.clone(), verb)).or_default();
             let often = Ledger::window(window, now, Duration::from_secs(60));
             self.invariants.looked("restarts-are-bounded");
-            let listener = request.kind() == Some(Kind::AutoscalingListener);
-            if often > 60 && !(listener && self.quarrels(site)) {
+            if often > 60 {
                 let about = format_smolstr!("{} {key}", request.kind().map_or("object", Kind::as_str));
                 let said = format_smolstr!("{} {often} times in a minute to no effect", request.verb());
                 let cause = self.cause;
                 self.violation("restarts-are-bounded", "controller", now, cause, &about, said);
             }
         }
-    }
-
-    /// Two managers that elect nobody are at work, and one believes what is long past: each makes the listener that the other takes
-    /// away for as long as the fault holds, whoever they are.
-    fn quarrels(&self, site: SiteId) -> bool {
-        let overlap = self.invariants.ledger.overlaps.get(&site);
-        overlap.is_some_and(|at| self.now.since(*at) <= Duration::from_secs(300))
-            && (self.now < self.invariants.ledger.late_until
-                || self.active_faults().into_iter().any(|(_, fault)| matches!(&*fault, Fault::CacheLag(_))))
     }
 
     pub(crate) fn observe_start(&mut self, id: ProcId, pod: &Arc<Pod>, attempt: u32) {
