@@ -44,6 +44,8 @@ pub enum Check {
     Finished(Uid),
     /// A runner set that was asked for more runners and makes none.
     Applied(Uid),
+    /// A job that waits for a runner while at most other scale sets are disturbed.
+    Isolated(SetKey, JobId),
 }
 
 impl Check {
@@ -65,6 +67,7 @@ impl Check {
             Check::Reference(_) => ("references-resolve", minutes(2)),
             Check::Surplus(_) | Check::Finished(_) => ("surplus-disappears", minutes(10)),
             Check::Applied(_) => ("spec-takes-effect", Duration::from_secs(20)),
+            Check::Isolated(..) => ("tenants-isolated", minutes(10)),
         }
     }
     /// Whose failure it is.
@@ -79,7 +82,7 @@ impl Check {
             Check::Applied(_) | Check::OverMax(_) | Check::MinRunners(_) | Check::Counters(_) | Check::Surplus(_) => {
                 "runner-set"
             }
-            Check::JobRunner(_) => "job",
+            Check::JobRunner(_) | Check::Isolated(..) => "job",
             Check::Polling(_) => "listener",
             Check::Deleting(_) => "deletion",
             Check::Duplicate(_) | Check::Reported(_) => "set",
@@ -94,12 +97,33 @@ struct Bad {
     said: Str,
 }
 
+/// How many disturb something, and since when nobody does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Calm {
+    busy: u32,
+    since: Time,
+}
+
+impl Calm {
+    fn end(&mut self, now: Time) {
+        self.busy = self.busy.saturating_sub(1);
+        self.since = self.since.max(now);
+    }
+    fn since(self) -> Time {
+        if self.busy > 0 { Time::NEVER } else { self.since }
+    }
+}
+
 /// All running clocks.
 #[derive(Clone, Debug, Default)]
 pub struct Bounds {
     bad: BTreeMap<Check, Bad>,
-    calm_since: Time,
-    busy: u32,
+    /// Whoever disturbs anything at all.
+    world: Calm,
+    /// Whoever disturbs more than one scale set.
+    shared: Calm,
+    /// Whoever disturbs one scale set only.
+    confined: BTreeMap<SetKey, Calm>,
     scale: u32,
     /// How much longer than usual the service keeps a session that nobody holds.
     sessions_stay: Duration,
@@ -111,25 +135,41 @@ impl Bounds {
     /// Clocks whose bounds are stretched to `percent` of the defaults (100: as they are). Where sessions live longer than usual by
     /// `sessions_stay`, a listener has as much longer to get one.
     pub fn new(percent: u32, sessions_stay: Duration) -> Bounds {
-        let (calm_since, scale) = (Time::ZERO, percent.max(1));
-        Bounds { bad: BTreeMap::new(), calm_since, busy: 0, scale, sessions_stay, fresh: None }
+        Bounds { scale: percent.max(1), sessions_stay, ..Bounds::default() }
     }
-    /// A fault begins or an operator sets to work.
-    pub fn disturb(&mut self) {
-        self.busy += 1;
+    /// A fault begins or an operator sets to work; `only` if one scale set alone can feel it.
+    pub fn disturb(&mut self, only: Option<SetKey>) {
+        self.world.busy += 1;
+        self.place(only).busy += 1;
     }
     /// It ends.
-    pub fn calm(&mut self, now: Time) {
-        self.busy = self.busy.saturating_sub(1);
-        self.calm_since = self.calm_since.max(now);
+    pub fn calm(&mut self, now: Time, only: Option<SetKey>) {
+        self.world.end(now);
+        self.place(only).end(now);
     }
     /// Something that a fault had held up takes effect, now or later: only then the world is left alone.
-    pub fn echo(&mut self, now: Time) {
-        self.calm_since = self.calm_since.max(now);
+    pub fn echo(&mut self, now: Time, only: Option<SetKey>) {
+        self.world.since = self.world.since.max(now);
+        let place = self.place(only);
+        place.since = place.since.max(now);
+    }
+    fn place(&mut self, only: Option<SetKey>) -> &mut Calm {
+        match only {
+            Some(set) => self.confined.entry(set).or_default(),
+            None => &mut self.shared,
+        }
     }
     /// Since when nothing has disturbed the world; `NEVER` while something does.
     pub fn calm_since(&self) -> Time {
-        if self.busy > 0 { Time::NEVER } else { self.calm_since }
+        self.world.since()
+    }
+    /// The same of one scale set: what is confined to others does not count.
+    fn calm_for(&self, set: &SetKey) -> Time {
+        self.shared.since().max(self.confined.get(set).map_or(Time::ZERO, |own| own.since()))
+    }
+    /// Whether another scale set is being disturbed, or was, by what is confined to it.
+    pub fn others_are_disturbed(&self, set: &SetKey) -> bool {
+        self.confined.keys().any(|other| other != set)
     }
     /// Sets whether a condition is bad. `about` and `said` are asked only when it turns bad.
     pub fn set(&mut self, check: Check, bad: bool, now: Time, about: impl FnOnce() -> Str, said: impl FnOnce() -> Str) {
@@ -165,7 +205,10 @@ impl Bounds {
         self.bad.contains_key(check)
     }
     fn due_at(&self, check: &Check, bad: &Bad) -> Time {
-        let calm = self.calm_since();
+        let calm = match check {
+            Check::Isolated(set, _) => self.calm_for(set),
+            _ => self.calm_since(),
+        };
         if calm == Time::NEVER {
             return Time::NEVER;
         }
@@ -196,7 +239,10 @@ impl Bounds {
 
 #[cfg(test)]
 mod tests {
+    use arc_api::meta::Key;
+
     use super::*;
+    use crate::world::SiteId;
 
     fn set(b: &mut Bounds, bad: bool, at: u64) {
         b.set(Check::JobRunner(JobId(1)), bad, Time::from_secs(at), || "job 1".into(), || "waits".into());
@@ -225,9 +271,29 @@ mod tests {
     fn bounds_count_from_when_the_world_was_left_alone() {
         let mut b = Bounds::new(100, Duration::ZERO);
         set(&mut b, true, 10);
-        b.disturb();
+        b.disturb(None);
         assert_eq!(b.next(), Time::NEVER);
-        b.calm(Time::from_secs(1000));
+        b.calm(Time::from_secs(1000), None);
         assert_eq!(b.next(), Time::from_secs(1300));
+    }
+
+    #[test]
+    fn what_is_confined_to_another_set_does_not_stop_a_sets_own_clock() {
+        let of = |name: &str| (SiteId(0), Key::new("n", name));
+        let mut b = Bounds::new(100, Duration::ZERO);
+        b.set(Check::Isolated(of("a"), JobId(1)), true, Time::from_secs(10), || "job 1".into(), || "waits".into());
+        b.disturb(Some(of("b")));
+        assert_eq!(b.calm_since(), Time::NEVER);
+        assert_eq!(b.next(), Time::from_secs(610));
+        assert!(b.others_are_disturbed(&of("a")) && !b.others_are_disturbed(&of("b")));
+        b.echo(Time::from_secs(100), Some(of("b")));
+        b.calm(Time::from_secs(200), Some(of("b")));
+        assert_eq!((b.next(), b.calm_since()), (Time::from_secs(610), Time::from_secs(200)));
+        b.disturb(Some(of("a")));
+        assert_eq!(b.next(), Time::NEVER);
+        b.calm(Time::from_secs(300), Some(of("a")));
+        assert_eq!(b.next(), Time::from_secs(900));
+        b.disturb(None);
+        assert_eq!(b.next(), Time::NEVER);
     }
 }

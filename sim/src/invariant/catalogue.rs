@@ -155,6 +155,11 @@ catalogue! {
         "whoever waits for the job that it was made for",
         "a runner that ended by itself because the service had lost its registration: its controller cannot know; one whose registration a manager took from another with which it overlapped during a rollout, or whose secret came from a request of a manager that was gone; one that was removed as surplus (up to a minute ago, while faults meet the manager) or with its set and whose deletion got lost: it goes anyway",
         "Q-SUCCEEDED-BEFORE-RUN, Q-DOUBLE-JIT-STALE, double-registration-marks-succeeded";
+    "tenants-isolated" "ISO" Settles:
+        "What is confined to one scale set keeps no job of another one waiting.",
+        "teams that share a controller",
+        "ten minutes, counted while nothing disturbs the world but faults that name another scale set; else as job-gets-runner",
+        "field-bugs.md ISO, hung-service-call-stalls-controller";
     "back-off-kept" "" Always:
         "A pod that failed is followed by another one only after a wait.",
         "the service's rate limits, the API server, whoever pays for nodes",

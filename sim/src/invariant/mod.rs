@@ -54,14 +54,16 @@ pub struct Invariants {
     broken: BTreeMap<&'static str, usize>,
     /// What observers found since the world last asked.
     reports: Vec<Violation>,
+    /// Whether there are scale sets that a fault confined to another one must not touch.
+    pub(crate) has_tenants: bool,
 }
 
 /// Violations of one promise that are kept in full; what comes after is counted only.
 const KEPT: usize = 20;
 
 impl Invariants {
-    /// Observers of a world with these bounds.
-    pub fn new(bounds: Bounds) -> Invariants {
+    /// Observers of a world with these bounds; `has_tenants` if a fault is confined to one of several scale sets.
+    pub fn new(bounds: Bounds, has_tenants: bool) -> Invariants {
         Invariants {
             ledger: Ledger::default(),
             bounds,
@@ -70,6 +72,7 @@ impl Invariants {
             seen: Default::default(),
             broken: BTreeMap::new(),
             reports: Vec::new(),
+            has_tenants,
         }
     }
     /// How often any promise was broken, also beyond what is kept in full.

@@ -52,7 +52,7 @@ impl Invariants {
                 }
                 self.job_runs(set.as_ref(), 1);
                 self.job_leaves_queue(set, now);
-                self.bounds.clear(&Check::JobRunner(*job));
+                self.clear_job_clock(*job);
             }
             ServiceEvent::JobReturned { job, .. } => {
                 self.ledger.job_let_go(*job, now);
@@ -69,7 +69,7 @@ impl Invariants {
                     self.ledger.set(set).withdrawn_at = Some(now);
                 }
                 self.job_stops(set, ran, now);
-                self.bounds.clear(&Check::JobRunner(*job));
+                self.clear_job_clock(*job);
             }
             ServiceEvent::SessionCreated { scale_set, owner, .. } => {
                 self.ledger.sessions.insert(*scale_set, owner.clone());
@@ -147,6 +147,20 @@ impl Invariants {
     fn start_job_clock(&mut self, job: JobId, now: Time, said: &'static str) {
         let about = || format_smolstr!("job {job}");
         self.bounds.restart(Check::JobRunner(job), now, about, || said.into());
+        // Only a world with confined faults has anybody to be kept apart from.
+        if let Some(set) = self.ledger.jobs.get(&job).and_then(|j| j.set.clone()).filter(|_| self.has_tenants) {
+            if self.bounds.others_are_disturbed(&set) {
+                self.looked("tenants-isolated");
+            }
+            self.bounds.restart(Check::Isolated(set, job), now, about, || said.into());
+        }
+    }
+
+    fn clear_job_clock(&mut self, job: JobId) {
+        self.bounds.clear(&Check::JobRunner(job));
+        if let Some(set) = self.ledger.jobs.get(&job).and_then(|j| j.set.clone()).filter(|_| self.has_tenants) {
+            self.bounds.clear(&Check::Isolated(set, job));
+        }
     }
 
     fn job_runs(&mut self, set: Option<&SetKey>, by: i32) {

@@ -131,6 +131,12 @@ faults! {
 }
 
 impl Fault {
+    /// The only scale set that the fault meets, if it is confined to one.
+    pub fn confined_to(&self) -> Option<SetRef> {
+        let mut only = None;
+        self.clone().scale_sets_mut(|set| only = Some(set.clone()));
+        only
+    }
     /// Visits every scale set that the fault names.
     pub fn scale_sets_mut(&mut self, mut visit: impl FnMut(&mut SetRef)) {
         let option = match self {

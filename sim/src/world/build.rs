@@ -21,7 +21,7 @@ use crate::invariant::{Bounds, Invariants};
 use crate::network::{Dice, Latency};
 use crate::own::OwnMachines;
 use crate::plan::world::{ClusterSpec, GithubSpec, ScaleSetSpec};
-use crate::plan::{Fork, Plan, QueueJob, Role};
+use crate::plan::{Action, Fork, Plan, PlannedAction, QueueJob, Role};
 use crate::process::manager::ManagerConfig;
 use crate::shared::Shared;
 use crate::trace::Trace;
@@ -54,7 +54,7 @@ impl World {
             faults: Faults::new(&plan),
             trace: Trace::new(trace),
             cause: 0,
-            invariants: Invariants::new(Bounds::new(100, sessions_stay)).into(),
+            invariants: Invariants::new(Bounds::new(100, sessions_stay), has_tenants(&plan)).into(),
             metrics: Shared::default(),
             events: 0,
             deadline: Time::NEVER,
@@ -428,6 +428,12 @@ fn latencies(plan: &Plan) -> Latencies {
         manager_boot: usual(&k.controller_start),
         operator: Latency { base: Duration::from_millis(20), spread: Duration::from_millis(20) },
     }
+}
+
+/// Whether a fault is confined to one of several scale sets, so that the others must not feel it.
+fn has_tenants(plan: &Plan) -> bool {
+    let confined = |a: &PlannedAction| matches!(&a.what, Action::Fault(f) if f.confined_to().is_some());
+    plan.world.clusters.iter().map(|c| c.scale_sets.len()).sum::<usize>() > 1 && plan.actions.iter().any(confined)
 }
 
 fn service_settings(spec: &GithubSpec) -> Settings {

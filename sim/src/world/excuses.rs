@@ -26,6 +26,12 @@ impl World {
             return Some(self.now);
         }
         let ledger = &self.invariants.ledger;
+        if let Check::Isolated(set, job) = check {
+            // In a world that is left alone `job-gets-runner` has it.
+            let bounds = &self.invariants.bounds;
+            let apart = bounds.others_are_disturbed(set) && bounds.calm_since() == Time::NEVER;
+            return if apart { self.good_until(&Check::JobRunner(*job)) } else { Some(self.now) };
+        }
         if let Check::Applied(uid) = check {
             let says = |s: &RunnerSetState| s.object.status.conditions.iter().any(|c| c.status);
             // Asked by a listener that did not know yet of the limit that its user has set since. One that has ended counts until

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use arc_api::{Duration, Str, Time, format_smolstr};
+use arc_api::service::Op;
+use arc_api::{Duration, ScaleSetId, Str, Time, format_smolstr};
 
-use super::{Body, CallId, Event, ProcId, SiteId, World};
+use super::{Body, CallId, Event, ProcId, Process, SiteId, World};
 use crate::fault::{CallView, Point, Road, Verdict};
+use crate::invariant::SetKey;
 use crate::plan::fault::{ExitPhase, Fault, OutageMode, SidecarMode};
+use crate::plan::world::OrgSpec;
 use crate::plan::{Action, Role, SetRef};
 use crate::trace::{Actor, Digest, What};
 
@@ -24,9 +27,16 @@ impl World {
         }
         let (proc, body, reply) = (flight.proc, flight.body.clone(), flight.reply.clone());
         let Some(process) = self.procs.get(proc.0 as usize).and_then(Option::as_deref) else { return Verdict::Pass };
-        let (role, label, set, site) = (process.role, process.label.clone(), process.scale_set.clone(), process.site);
+        let (role, label, site) = (process.role, process.label.clone(), process.site);
+        let set = match &body {
+            Body::Service(request) => self.set_of(process, &request.op),
+            Body::Kube(..) => process.scale_set.clone(),
+        };
         let cluster = self.sites[site.0 as usize].name.clone();
-        let org = self.org_of(&cluster, &set);
+        let org = match &body {
+            Body::Service(request) => self.org_of_call(&cluster, &set, &request.op),
+            Body::Kube(..) => self.org_of(&cluster, &set),
+        };
         let proxied = matches!(&body, Body::Service(_)) && self.is_proxied(site, role, &set);
         let view = CallView {
             role,
@@ -58,6 +68,52 @@ impl World {
             did: format_smolstr!("meets {what}"),
         });
         verdict
+    }
+
+    /// The scale set that a call is about, by its name at the service: a listener or runner belongs to one, a manager serves all.
+    /// Empty if it is about several, as whatever a shared client does for itself.
+    pub(crate) fn set_of(&self, process: &Process, op: &Op) -> Str {
+        if !process.scale_set.is_empty() {
+            return process.scale_set.clone();
+        }
+        let of = |id: ScaleSetId| self.github.scale_set(id).map(|set| set.name.clone());
+        let named = |runner: &str| {
+            let sets = self.spec_of(process.site).scale_sets.iter().map(|s| s.service_name());
+            let own = sets.filter(|set| runner.strip_prefix(set.as_str()).is_some_and(|rest| rest.starts_with('-')));
+            own.max_by_key(|set| set.len()).cloned()
+        };
+        let found = match op {
+            Op::GetScaleSet { name, .. } | Op::CreateScaleSet { name, .. } => Some(name.clone()),
+            Op::GetScaleSetById(id) | Op::UpdateScaleSet { id, .. } | Op::DeleteScaleSet(id) => of(*id),
+            Op::GenerateJitConfig { id, .. } => of(*id),
+            Op::GetRunner(id) | Op::RemoveRunner(id) => self.github.runner(*id).and_then(|r| of(r.scale_set)),
+            Op::GetRunnerByName(name) => named(name),
+            _ => None,
+        };
+        found.unwrap_or_default()
+    }
+
+    /// The organisation that a call is made for: a client's own calls name it.
+    fn org_of_call(&self, cluster: &str, set: &str, op: &Op) -> Str {
+        let url = match op {
+            Op::RegistrationToken { url } | Op::RunnerRegistration { url, .. } => url,
+            _ => return self.org_of(cluster, set),
+        };
+        let is_in = |org: &&OrgSpec| url.split('/').any(|part| part == org.name);
+        let named = self.plan.world.github.orgs.iter().find(is_in);
+        named.map_or_else(|| self.org_of(cluster, set), |org| org.name.clone())
+    }
+
+    /// The scale set of a cluster by its name at the service, as promises know it.
+    pub(crate) fn tenant(&self, site: SiteId, name: &str) -> Option<SetKey> {
+        let spec = self.spec_of(site).scale_sets.iter().find(|s| *s.service_name() == name)?;
+        Some((site, World::set_key(spec)))
+    }
+
+    /// The scale set that alone can feel this fault.
+    fn confined(&self, fault: &Fault) -> Option<SetKey> {
+        let (site, spec) = self.set_site(&fault.confined_to()?)?;
+        Some((site, World::set_key(&spec)))
     }
 
     fn is_proxied(&self, site: SiteId, role: Role, set: &str) -> bool {
@@ -100,7 +156,7 @@ impl World {
                 did: "kills its caller".into(),
             });
             let now = self.now;
-            self.invariants.bounds.echo(now);
+            self.invariants.bounds.echo(now, None);
             return self.crash(f, id);
         }
         self.begin_action(action);
@@ -112,7 +168,8 @@ impl World {
         let planned = &plan.actions[action as usize];
         let id = planned.id.clone();
         self.faults.begin(action, &id, planned.cluster.clone(), Arc::new(fault.clone()), self.now);
-        self.invariants.bounds.disturb();
+        let only = self.confined(fault);
+        self.invariants.bounds.disturb(only);
         self.invariants.ledger.hindrances += u32::from(meets_managers(fault));
         let kind = fault.id();
         self.note(Actor(0), Digest::of(11).with(u64::from(action)), || What::Fault {
@@ -214,7 +271,8 @@ impl World {
             // What was late when the fault ended still is.
             self.invariants.ledger.late_until = self.now.after(Duration::from_secs(120));
         }
-        self.invariants.bounds.calm(self.now);
+        let only = self.confined(&fault);
+        self.invariants.bounds.calm(self.now, only);
         self.rearm_deadline();
         let id = self.plan.actions[action as usize].id.clone();
         self.note(Actor(0), Digest::of(12).with(u64::from(action)), || What::Fault { id, did: "ends".into() });
@@ -280,7 +338,7 @@ impl World {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(super) service: Vec<fake_github::RuleId>,
-    pub(super) messages: Vec<(arc_api::ScaleSetId, arc_api::MessageId)>,
+    pub(super) messages: Vec<(ScaleSetId, arc_api::MessageId)>,
     pub(super) cluster: Vec<(SiteId, fake_kube::cluster::FaultId)>,
     pub(super) nodes: Vec<(SiteId, Str)>,
 }

@@ -83,7 +83,7 @@ impl World {
             Verdict::Delay(d) => {
                 // Kubernetes clients wait as long as it takes, and what they wait for is held up as well.
                 let at = arrival.after(d);
-                self.invariants.bounds.echo(at);
+                self.invariants.bounds.echo(at, None);
                 self.arrive_late(call, at);
             }
             Verdict::Lose { how, until, error } => self.lose(call, "request", how, until, error),

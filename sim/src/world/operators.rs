@@ -197,7 +197,7 @@ impl World {
     }
 
     pub(super) fn run_command(&mut self, site: SiteId, id: &Str, action: Option<u32>, tasks: Vec<Task>) {
-        self.invariants.bounds.disturb();
+        self.invariants.bounds.disturb(None);
         let command = Command::new(id.clone(), action, tasks);
         let process = self.operator_process(site, id, command);
         self.spawn(process);
@@ -206,7 +206,7 @@ impl World {
     /// A command is over.
     pub(crate) fn command_over(&mut self, c: &Command, code: i32, text: &Str) {
         let now = self.now;
-        self.invariants.bounds.calm(now);
+        self.invariants.bounds.calm(now, None);
         self.rearm_deadline();
         let (id, did) = (c.id.clone(), if code == 0 { "done".into() } else { format_smolstr!("failed: {text}") });
         self.note(Actor(0), Digest::of(16).with(code as u64), || What::Operator { id, did });

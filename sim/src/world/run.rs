@@ -321,7 +321,7 @@ impl World {
                 since.0 <= old
                     && !working
                     && match c {
-                        Check::Polling(_) | Check::Surplus(_) | Check::Finished(_) => false,
+                        Check::Polling(_) | Check::Surplus(_) | Check::Finished(_) | Check::Isolated(..) => false,
                         Check::MinRunners(_) => !waiting,
                         // The queue may be longer than the time that was given.
                         Check::JobRunner(_) => now.since(*since) >= Duration::from_secs(300),

@@ -57,7 +57,8 @@ impl World {
         let request = request.clone();
         if orphaned && late {
             // A fault held it up; its caller gave up long ago and nobody expects it.
-            self.invariants.bounds.echo(self.now);
+            let only = self.proc(proc).and_then(|p| self.tenant(p.site, &self.set_of(p, &request.op)));
+            self.invariants.bounds.echo(self.now, only);
         }
         if let Some(refusal) = self.clock_refusal(proc, &request.op) {
             return self.answer(call, proc, refusal);
