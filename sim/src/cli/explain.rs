@@ -14,7 +14,7 @@ use crate::report::text::{Ink, Style};
 use crate::scenario::diagnostic::suggestion;
 use crate::scenario::file::Pattern;
 use crate::scenario::shape::schema_of;
-use crate::scenario::vocabulary::{INVARIANTS, Kind, METRICS, invariant, metric};
+use crate::scenario::vocabulary::{INVARIANTS, METRICS, invariant, metric};
 
 pub(super) fn explain(id: &str, io: &mut Io<'_>) -> Exit {
     match text(id, io.style) {
@@ -42,38 +42,24 @@ fn text(id: &str, style: Style) -> Option<String> {
     let mut out = String::new();
     if let Some(info) = invariant(id) {
         head(&mut out, style, info.id, "invariant");
-        match crate::invariant::entry(info.id) {
-            Some(entry) => {
-                let kind = match entry.sort {
-                    Sort::Always => "always: at every event",
-                    Sort::Settles => {
-                        "settles: within a bound, counted from when faults and operators last touched the world"
-                    }
-                    Sort::AtTheEnd => "at the end of the run",
-                };
-                let rows = [
-                    ("checked", kind),
-                    ("relied on by", entry.for_whom),
-                    ("tolerates", entry.tolerates),
-                    ("source", entry.source),
-                ];
-                writeln!(out, "{}\n", entry.promise).ok()?;
-                for (name, text) in rows {
-                    writeln!(out, "  {name:<12}  {text}").ok()?;
+        if let Some(entry) = crate::invariant::entry(info.id) {
+            let kind = match entry.sort {
+                Sort::Always => "always: at every event",
+                Sort::Settles => {
+                    "settles: within a bound, counted from when faults and operators last touched the world"
                 }
-                writeln!(out, "  {:<12}  {}", "catalogue", info.catalogue).ok()?;
-            }
-            None => {
-                let kind = match info.kind {
-                    Kind::Always => "always",
-                    Kind::Settles => "settles",
-                };
-                let rows = [("kind", kind), ("relied on by", info.relied_on_by), ("catalogue", info.catalogue)];
-                writeln!(out, "{}\n", sentence(info.promise)).ok()?;
-                for (name, text) in rows {
-                    writeln!(out, "  {name:<12}  {text}").ok()?;
-                }
-                writeln!(out, "  {:<12}  not yet; a file may not expect its violation", "watched").ok()?;
+                Sort::AtTheEnd => "at the end of the run",
+            };
+            let rows = [
+                ("checked", kind),
+                ("relied on by", entry.for_whom),
+                ("tolerates", entry.tolerates),
+                ("source", entry.source),
+                ("catalogue", info.catalogue),
+            ];
+            writeln!(out, "{}\n", entry.promise).ok()?;
+            for (name, text) in rows {
+                writeln!(out, "  {name:<12}  {text}").ok()?;
             }
         }
     }
