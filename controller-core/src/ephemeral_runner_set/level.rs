@@ -174,24 +174,27 @@ impl ErsPass {
             Ok(_) => Vec::new(),
             Err(e) => return fail(o, "Failed to list ephemeral runners", &e),
         };
-        let behaviour = o.settings.behaviour.clone();
-        let set = self.set().clone();
-        let runners = own_runners(&items, &set);
-        let view = View::of(runners.iter(), set.metadata.generation, &behaviour);
-        let cached: Vec<_> = o.caches.runners(&self.key).collect();
-        let probing = self.verdict(o, &cached, &behaviour).probing;
-        let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
+        let runners = own_runners(&items, self.set());
+        let view = View::of(runners.iter(), self.set().metadata.generation, &o.settings.behaviour);
         // What the cache shows as over may be gone.
         let there =
             |r: &Arc<EphemeralRunner>| view.spent.iter().chain(&view.held).any(|s| s.metadata.uid == r.metadata.uid);
         self.sweep.retain(there);
-        let short = self.short(o, &view, self.leaving(o, runners.iter()));
-        if short.min(room) > 0 || view.surplus(self.most(o)) > 0 {
-            self.candidates = runners;
-            let key = self.key.clone();
-            return self.call(Step::AfterLiveSetRead, KubeRequest::Get { kind: Kind::EphemeralRunnerSet, key });
+        if self.gap(o, &runners, &view) == 0 {
+            return self.report(o);
         }
-        self.report(o)
+        self.candidates = runners;
+        let key = self.key.clone();
+        self.call(Step::AfterLiveSetRead, KubeRequest::Get { kind: Kind::EphemeralRunnerSet, key })
+    }
+
+    /// How many of the server's runners are missing or, negative, too many.
+    fn gap(&self, o: &Observed<'_>, runners: &[Arc<EphemeralRunner>], view: &View) -> i32 {
+        let cached: Vec<_> = o.caches.runners(&self.key).collect();
+        let probing = self.verdict(o, &cached, &o.settings.behaviour).probing;
+        let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
+        let missing = self.short(o, view, self.leaving(o, runners.iter())).min(room);
+        if missing > 0 { missing } else { -view.surplus(self.most(o)).max(0) }
     }
 
     /// Runners come and go by the set as the server has it: caches come back one by one after an outage, a set that is gone would
@@ -204,25 +207,20 @@ impl ErsPass {
         let Some(live) = live.filter(|l| l.metadata.uid == self.set().metadata.uid && !l.metadata.is_deleting()) else {
             return settled();
         };
-        self.set = Some(live.clone());
-        let behaviour = o.settings.behaviour.clone();
         let runners = std::mem::take(&mut self.candidates);
-        let view = View::of(runners.iter(), live.metadata.generation, &behaviour);
-        let cached: Vec<_> = o.caches.runners(&self.key).collect();
-        let probing = self.verdict(o, &cached, &behaviour).probing;
-        let room = if probing { (1 - view.idle).max(0) } else { i32::MAX };
-        let missing = self.short(o, &view, self.leaving(o, runners.iter())).min(room);
-        if missing > 0 {
-            return self.create(o, missing);
+        let view = View::of(runners.iter(), live.metadata.generation, &o.settings.behaviour);
+        self.set = Some(live);
+        match self.gap(o, &runners, &view) {
+            0 => self.report(o),
+            missing @ 1.. => self.create(o, missing),
+            surplus => {
+                let behaviour = &o.settings.behaviour;
+                let mut candidates = Census::idle_first(runners.iter().filter(|r| !has_job(r, behaviour)));
+                // Stable, and the next one is last: runners that cannot serve go before those that can.
+                candidates.sort_by_key(|r| is_useless(r));
+                self.remove_idle(o, candidates, -surplus)
+            }
         }
-        let surplus = view.surplus(self.most(o));
-        if surplus > 0 {
-            let mut candidates = Census::idle_first(runners.iter().filter(|r| !has_job(r, &behaviour)));
-            // Stable, and the next one is last: runners that cannot serve go before those that can.
-            candidates.sort_by_key(|r| is_useless(r));
-            return self.remove_idle(o, candidates, surplus);
-        }
-        self.report(o)
     }
 
     fn verdict(&self, o: &Observed<'_>, runners: &[&Arc<EphemeralRunner>], behaviour: &Behaviour) -> Verdict {
