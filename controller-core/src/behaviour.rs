@@ -94,7 +94,7 @@ with_more_switches! { switches {
         /// the listener has answered for them.
         Level = "level",
     }
-    /// When the set looks at a report of its own status.
+    /// When a set or runner set looks at a report of its own status.
     ers_own_status: OwnStatus {
         /// At once: two managers that see different runners answer each other without end (all releases).
         AtOnce = "at-once",

@@ -61,7 +61,8 @@ pub fn patience(old: &Object, new: &Object, behaviour: &Behaviour) -> Duration {
         && was.labels == is.labels
         && was.annotations == is.annotations
         && was.owner_references == is.owner_references;
-    let later = behaviour.ers_own_status == OwnStatus::Later && new.kind() == Kind::EphemeralRunnerSet;
+    let reports = matches!(new.kind(), Kind::EphemeralRunnerSet | Kind::AutoscalingRunnerSet);
+    let later = behaviour.ers_own_status == OwnStatus::Later && reports;
     if same && later { STATUS_WAIT } else { Duration::ZERO }
 }
 
@@ -133,6 +134,13 @@ mod tests {
         assert_eq!(wait(&reported, Release::Next), STATUS_WAIT);
         assert_eq!(wait(&asked, Release::Next), Duration::ZERO);
         assert_eq!(wait(&reported, Release::V0_14_2), Duration::ZERO);
+        // Two managers count for the user as well.
+        let old = AutoscalingRunnerSet { metadata: Meta::named("ns", "s"), ..Default::default() };
+        let mut counted = old.clone();
+        counted.metadata.resource_version = 2;
+        counted.status.current_runners = 1;
+        let wait = |release| patience(&old.clone().into(), &counted.clone().into(), &Behaviour::of(release));
+        assert_eq!((wait(Release::Next), wait(Release::V0_14_2)), (STATUS_WAIT, Duration::ZERO));
     }
 
     #[test]
