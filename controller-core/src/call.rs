@@ -134,6 +134,13 @@ impl Reply {
     pub fn into_object(self) -> Result<Option<Object>, CallError> {
         self.into_kube().map(|ok| ok.object().cloned())
     }
+    /// The objects that a list found.
+    pub fn into_list(self) -> Result<Vec<Object>, CallError> {
+        self.into_kube().map(|ok| match ok {
+            KubeOk::List { items, .. } => items,
+            _ => Vec::new(),
+        })
+    }
     /// What a read of one object found: `None` if there is none (404), or none of this kind.
     pub fn into_found<T: Resource>(self) -> Result<Option<Arc<T>>, CallError> {
         match self.into_object() {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arc_api::crd::*;
-use arc_api::kube::{Body, KubeOk, KubeRequest, Patch, Sub};
+use arc_api::kube::{Body, KubeRequest, Patch, Sub};
 use arc_api::{Kind, Resource, Str};
 
 use super::{ArsPass, Cleaning, Failure, Step, build, identity, status};
@@ -86,9 +86,8 @@ impl ArsPass {
     /// The listener serves a runner set that the cache does not show: it goes if there is no such set, and stays while the cache is
     /// behind, or two managers would take each other's listeners away.
     pub(super) fn after_binding_read(&mut self, o: &mut Observed<'_>) -> Decision {
-        let items = match o.take_reply().into_kube() {
-            Ok(KubeOk::List { items, .. }) => items,
-            Ok(_) => Vec::new(),
+        let items = match o.take_reply().into_list() {
+            Ok(items) => items,
             Err(e) => return self.fail(o, ("Failed to list EphemeralRunnerSets", "ApiServer"), e.text()),
         };
         let Some(listener) = self.listener.clone() else { return self.settle() };
@@ -217,9 +216,8 @@ impl ArsPass {
     }
 
     pub(super) fn after_runner_sets_listed(&mut self, o: &mut Observed<'_>) -> Decision {
-        let items = match o.take_reply().into_kube() {
-            Ok(KubeOk::List { items, .. }) => items,
-            Ok(_) => Vec::new(),
+        let items = match o.take_reply().into_list() {
+            Ok(items) => items,
             Err(e) => return self.fail(o, ("Failed to list EphemeralRunnerSets", "ApiServer"), e.text()),
         };
         let own =

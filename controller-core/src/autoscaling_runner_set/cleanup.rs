@@ -4,7 +4,7 @@
 //! Source: arc-controllers.md §3.2; orders of d_uninstall and a_delete.
 
 use arc_api::crd::{AutoscalingListener, AutoscalingRunnerSet, EphemeralRunnerSet};
-use arc_api::kube::{KubeOk, KubeRequest, Patch};
+use arc_api::kube::{KubeRequest, Patch};
 use arc_api::service::{Op, ServiceOk};
 use arc_api::{Duration, Kind, Resource, ScaleSetId, Str};
 use std::sync::Arc;
@@ -63,9 +63,8 @@ impl ArsPass {
 
     /// With the set go the manager's rights in its namespace: a runner set that the cache does not show would stay for ever.
     pub(super) fn after_left_runner_sets_listed(&mut self, o: &mut Observed<'_>) -> Decision {
-        let items = match o.take_reply().into_kube() {
-            Ok(KubeOk::List { items, .. }) => items,
-            Ok(_) => Vec::new(),
+        let items = match o.take_reply().into_list() {
+            Ok(items) => items,
             // The rights went in a pass that came to nothing after it had looked.
             Err(e) if e.status().is_some_and(|s| s.is_forbidden()) => Vec::new(),
             Err(e) => return self.fail_cleaning(o, e.text()),

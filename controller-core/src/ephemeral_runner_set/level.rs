@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_api::crd::{AutoscalingRunnerSet, Condition, Conditions, EphemeralRunner, EphemeralRunnerSet, ErPhase};
-use arc_api::kube::{KubeOk, KubeRequest};
+use arc_api::kube::KubeRequest;
 use arc_api::meta::Key;
 use arc_api::pod::{Pod, PodConditionType};
 use arc_api::{Duration, Kind, Str, Time, format_smolstr};
@@ -169,9 +169,8 @@ impl ErsPass {
     }
 
     pub(super) fn after_listed(&mut self, o: &mut Observed<'_>) -> Decision {
-        let items = match o.take_reply().into_kube() {
-            Ok(KubeOk::List { items, .. }) => items,
-            Ok(_) => Vec::new(),
+        let items = match o.take_reply().into_list() {
+            Ok(items) => items,
             Err(e) => return fail(o, "Failed to list ephemeral runners", &e),
         };
         let runners = own_runners(&items, self.set());

@@ -88,7 +88,7 @@ catalogue! {
     "restarts-are-bounded" "SAFE-RATE" Always:
         "Restarts, registrations and pod creations back off: no more than six listener starts a minute for a set, ten pods for a runner in ten minutes, no write repeated more than sixty times a minute to no effect, no refusal of the service answered by the same request more than sixty times a minute, and no object looked at more than 300 times a minute to which nothing happened.",
         "the service's rate limits, the API server",
-        "bursts below these rates; listeners whose pods people, nodes or faults took away; a listener that two managers make and take away which elect nobody, as long as a fault keeps the caches of one late",
+        "bursts below these rates; listeners whose pods people, nodes or faults took away",
         "field-bugs.md SAFE-RATE, Q-LISTENER-NO-BACKOFF";
     "failure-is-visible" "OBS-ERR" Settles:
         "A persistent failure is visible in a status, condition or event, with its cause.",

@@ -11,6 +11,7 @@ use arc_api::{Duration, RunnerId, Str, Time, format_smolstr};
 use super::Invariants;
 use super::bounds::Check;
 use super::ledger::{JobState, Ledger, RunnerSetState, SiteKey};
+use super::observe::SLOW_PASS;
 use crate::trace::EventId;
 
 /// A pod that is made sooner after its predecessor's failure has not been waited for: the shortest wait of any release is 5 s.
@@ -21,9 +22,6 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Removals of wanted runners within this time are the rule, not a crossing of messages.
 const OFTEN: Duration = Duration::from_secs(600);
-
-/// How long a pass may take whose calls a fault slows down.
-const SLOW_PASS: Duration = Duration::from_secs(60);
 
 /// How long after its beginning a rollout may have two managers at work that elect nobody.
 const OVERLAP: Duration = Duration::from_secs(300);

@@ -266,8 +266,6 @@ pub struct Ledger {
     pub by_name: BTreeMap<Str, SiteKey>,
     /// When a manager that takes part in no election last started beside another one.
     pub overlaps: BTreeMap<SiteId, Time>,
-    /// Until when caches may show what was late when a fault ended.
-    pub late_until: Time,
     /// Pods of others than runners that a controller deleted and that are still there.
     pub pods_removed: BTreeSet<SiteKey>,
     /// Whether the service takes busy runners for idle in the call at hand (a fault).

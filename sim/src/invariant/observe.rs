@@ -20,7 +20,7 @@ use crate::world::SiteId;
 /// How long a pass may take.
 const PASS: Duration = Duration::from_secs(5);
 /// How long a pass may take that makes several runners and whose calls a fault slows down.
-const SLOW_PASS: Duration = Duration::from_secs(60);
+pub(super) const SLOW_PASS: Duration = Duration::from_secs(60);
 
 /// Kinds whose deletion must finish.
 const DELETABLE: &[Kind] = &[

@@ -204,7 +204,7 @@ impl Manager {
     pub fn is_quiet(&self) -> bool {
         self.synced && self.workers.iter().all(|w| w.job.is_none()) && self.queues.iter().all(WorkQueue::is_idle)
     }
-    /// Whether a pass for this object is due and waits for a worker, behind more than a few others.
+    /// Whether a pass for this object is due and waits for a worker in a queue.
     pub fn is_behind(&self, kind: Kind, key: &Key, now: Time) -> bool {
         let queue = CONTROLLERS.iter().position(|k| *k == kind).map(|slot| &self.queues[slot]);
         queue.is_some_and(|q| q.is_due(key, now) && q.backlog(now) >= BACKLOG)

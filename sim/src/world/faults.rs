@@ -267,10 +267,6 @@ impl World {
             ledger.hindrances = ledger.hindrances.saturating_sub(1);
             ledger.manager_recovers(self.now, 300);
         }
-        if matches!(*fault, Fault::CacheLag(_)) {
-            // What was late when the fault ended still is.
-            self.invariants.ledger.late_until = self.now.after(Duration::from_secs(120));
-        }
         let only = self.confined(&fault);
         self.invariants.bounds.calm(self.now, only);
         self.rearm_deadline();

@@ -19,7 +19,7 @@ use crate::plan::fault::{
 use crate::process::runner::RunnerInput;
 
 impl World {
-    pub(super) fn active_faults(&self) -> Vec<(u32, Arc<Fault>)> {
+    fn active_faults(&self) -> Vec<(u32, Arc<Fault>)> {
         self.faults.active().map(|(a, f)| (a, f.clone())).collect()
     }
 
