@@ -91,6 +91,7 @@ pub mod mutants;
 pub mod network;
 pub mod outcome;
 pub mod own;
+mod parallel;
 pub mod plan;
 pub mod process;
 pub mod rand;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use arc_sim::chaos::campaign::Campaign;
-use arc_sim::chaos::finding::find;
+use arc_sim::chaos::finding::{Failing, distinct, find};
 use arc_sim::chaos::results::{Header, Results, Shard, Sums, read_seeds};
 use arc_sim::chaos::{Class, Finding, Profile, Seen, draw, examine, report};
 use arc_sim::scenario;
@@ -21,8 +21,8 @@ fn seeds(default: u64) -> u64 {
     std::env::var("ARC_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-fn campaign(profile: &Profile, shard: Shard, seeds: u64, jobs: usize) -> Sums {
-    let campaign = Campaign { release: Release::Next, profile, shard, seeds: Some(seeds), jobs };
+fn campaign(release: Release, profile: &Profile, shard: Shard, seeds: u64, jobs: usize) -> Sums {
+    let campaign = Campaign { release, profile, shard, seeds: Some(seeds), jobs };
     let mut sums = Sums::default();
     campaign.run(&BTreeSet::new(), &mut |seed, seen| {
         sums.add(seed, &seen);
@@ -35,9 +35,9 @@ fn campaign(profile: &Profile, shard: Shard, seeds: u64, jobs: usize) -> Sums {
 #[test]
 fn results_depend_neither_on_jobs_nor_on_shards() {
     let (profile, n) = (profile(), seeds(60));
-    let alone = campaign(&profile, Shard::WHOLE, n, 1);
+    let alone = campaign(Release::Next, &profile, Shard::WHOLE, n, 1);
     assert_eq!(alone.seeds, n);
-    assert_eq!(campaign(&profile, Shard::WHOLE, n, 2), alone);
+    assert_eq!(campaign(Release::Next, &profile, Shard::WHOLE, n, 2), alone);
     let mut joined = Sums::default();
     for index in 0..3 {
         let shard = Shard { index, of: 3 };
@@ -48,6 +48,27 @@ fn results_depend_neither_on_jobs_nor_on_shards() {
         });
     }
     assert_eq!(joined, alone);
+}
+
+/// Findings are made several at a time; they are those of one at a time, in the same order.
+#[test]
+fn findings_depend_not_on_jobs() {
+    let profile = profile();
+    let release = Release::V0_9_1;
+    let sums = campaign(release, &profile, Shard::WHOLE, 12, 2);
+    let failing: Vec<Failing> =
+        sums.classes.iter().map(|(c, s)| (c.clone(), s.fastest.iter().take(1).map(|(_, s)| *s).collect())).collect();
+    let find = |jobs| {
+        let mut classes = 0;
+        let draw = |seed| draw(seed, &profile, release);
+        let found = distinct(&failing, &draw, profile.shrink, jobs, &|| true, &mut || classes += 1);
+        assert_eq!(classes, failing.len());
+        found
+    };
+    let alone = find(1);
+    assert!(alone.len() > 2, "{} findings", alone.len());
+    assert_eq!(find(3), alone);
+    assert!(distinct(&failing, &|seed| draw(seed, &profile, release), 10, 2, &|| false, &mut || ()).is_empty());
 }
 
 fn scratch(name: &str) -> PathBuf {

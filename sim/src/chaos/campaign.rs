@@ -1,14 +1,13 @@
 //! Many seeds, several at a time. Worlds share nothing; what comes of a campaign is the same for any number of jobs.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, mpsc};
 
 use controller_core::Release;
 
 use super::profile::Profile;
 use super::results::Shard;
 use super::seed::{Seen, examine};
+use crate::parallel::each;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -38,28 +37,7 @@ impl Campaign<'_> {
     /// no further seed begins.
     pub fn run(&self, done: &BTreeSet<u64>, sink: &mut dyn FnMut(u64, Seen) -> bool) {
         let seeds = self.shard.seeds().take_while(|s| self.seeds.is_none_or(|n| *s < n)).filter(|s| !done.contains(s));
-        let seeds = Mutex::new(seeds);
-        let stop = AtomicBool::new(false);
-        let (tell, told) = mpsc::channel();
-        std::thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                let (tell, seeds, stop) = (tell.clone(), &seeds, &stop);
-                scope.spawn(move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        let Some(seed) = seeds.lock().ok().and_then(|mut s| s.next()) else { return };
-                        let plan = super::draw(seed, self.profile, self.release);
-                        if tell.send((seed, examine(&plan, None))).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(tell);
-            for (seed, seen) in told {
-                if !sink(seed, seen) {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
-        });
+        let run = |seed| (seed, examine(&super::draw(seed, self.profile, self.release), None));
+        each(self.jobs, seeds, run, |(seed, seen)| sink(seed, seen));
     }
 }

@@ -3,7 +3,7 @@
 //! Its *causes* are the switches of the release without which it does not happen: each is given the value that `next` has, alone,
 //! and the plan is run again. Two failures of one class with different causes are two findings.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arc_api::{Str, format_smolstr};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::seed::{Class, Seen, examine};
 use super::shrink::shrink;
 use crate::invariant::{Sort, entry};
+use crate::parallel::each;
 use crate::plan::Plan;
 
 /// A switch without which a failure does not happen.
@@ -109,9 +110,10 @@ pub fn find_if(plan: &Plan, class: &Class, most: u32, keeps: &mut dyn FnMut(&Pla
     }
     let end = entry(&class.invariant).is_some_and(|e| e.sort == Sort::AtTheEnd);
     let shrunk = shrink(plan, end, &mut still, most);
-    let first = examine(&shrunk.plan, None);
+    let again = || examine(&shrunk.plan, Some(class));
+    let first = again();
     let same = |again: &Seen| again.fingerprint == first.fingerprint && again.classes.contains_key(class);
-    let replays = (0..10).filter(|_| same(&examine(&shrunk.plan, None))).count();
+    let replays = (0..10).filter(|_| same(&again())).count();
     Some(Finding {
         class: class.clone(),
         seed: plan.seed,
@@ -134,32 +136,42 @@ impl Finding {
     pub fn file(&self, out: &Path) -> PathBuf {
         out.join("findings").join(format!("{}.yaml", self.name()))
     }
-    /// What makes it another finding than others of its class.
-    pub fn identity(&self) -> (Class, Vec<Cause>) {
-        (self.class.clone(), self.causes.clone())
-    }
 }
 
-/// Findings, one per class and set of causes, from the seeds that fail fastest. Stops looking for more of a class after `tries`
-/// seeds, and for more of anything when `go_on` says so.
+/// What is known of a class before its findings are made: the seeds that fail in this way, the fastest first.
+pub type Failing = (Class, Vec<u64>);
+
+/// How many seeds of a class are made small at most.
+const TRIED: usize = 4;
+
+/// Findings, one per class and set of causes, from the seeds that fail fastest; classes are looked at `jobs` at a time, which
+/// changes nothing in what is found. No further seed begins once `go_on` denies; `done` hears of every class.
 pub fn distinct(
-    seeds: &[(Class, Vec<u64>)],
-    draw: &dyn Fn(u64) -> Plan,
+    classes: &[Failing],
+    draw: &(dyn Fn(u64) -> Plan + Sync),
     most: u32,
-    tries: usize,
-    go_on: &dyn Fn() -> bool,
+    jobs: usize,
+    go_on: &(dyn Fn() -> bool + Sync),
+    done: &mut dyn FnMut(),
 ) -> Vec<Finding> {
-    let (mut found, mut known) = (Vec::new(), BTreeSet::new());
-    for (class, seeds) in seeds {
-        for seed in seeds.iter().take(tries) {
+    let of_class = |(at, (class, seeds)): (usize, &Failing)| {
+        let mut found: Vec<Finding> = Vec::new();
+        for seed in seeds.iter().take(TRIED) {
             if !go_on() {
-                return found;
+                break;
             }
             let Some(finding) = find(&draw(*seed), class, most) else { continue };
-            if known.insert(finding.identity()) {
+            if found.iter().all(|f| f.causes != finding.causes) {
                 found.push(finding);
             }
         }
-    }
-    found
+        (at, found)
+    };
+    let mut found = BTreeMap::new();
+    each(jobs, classes.iter().enumerate(), of_class, |(at, of_class)| {
+        found.insert(at, of_class);
+        done();
+        go_on()
+    });
+    found.into_values().flatten().collect()
 }

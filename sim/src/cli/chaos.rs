@@ -9,7 +9,7 @@ use controller_core::Release;
 use super::work::{quietly, unheard, workers};
 use super::{Io, ci, files, timeline};
 use crate::chaos::campaign::Campaign;
-use crate::chaos::finding::{self, Finding};
+use crate::chaos::finding::{self, Failing, Finding};
 use crate::chaos::manifest::{Indexed, indexed_job};
 use crate::chaos::profile::{BUILT_IN, Profile};
 use crate::chaos::results::{Header, Results, ResultsError, Shard, Sums, read_header, read_seeds};
@@ -32,7 +32,7 @@ pub(super) struct ChaosArgs {
     /// Only the seeds that leave I when divided by N (from 0 on), e.g. 0/8
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// Worlds at the same time; default: one per processor
+    /// Worlds, then classes of failures to shrink, at the same time; default: one per processor
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
     /// How wild the worlds are: pr, nightly, release, or a file
@@ -70,6 +70,9 @@ pub(super) struct MergeArgs {
     /// Where findings are written
     #[arg(long, value_name = "DIR", default_value = "out/chaos")]
     out: PathBuf,
+    /// Classes of failures shrunk at the same time; default: one per processor
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     #[command(flatten)]
     told: ToldArgs,
 }
@@ -215,7 +218,7 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
     if !shrink && campaign.len().is_some_and(|all| sums.seeds >= all) {
         stop.store(false, Ordering::Relaxed);
     }
-    let told = Told { how: &args.told, shrink, stop: &stop };
+    let told = Told { how: &args.told, shrink, jobs: workers(args.jobs), stop: &stop };
     let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if exit == Exit::Interrupted {
         let how_far = match campaign.len() {
@@ -233,6 +236,8 @@ pub(super) fn chaos(args: &ChaosArgs, io: &mut Io<'_>) -> Exit {
 struct Told<'t> {
     how: &'t ToldArgs,
     shrink: bool,
+    /// Classes that are shrunk at a time.
+    jobs: usize,
     /// Somebody wants it to end.
     stop: &'t AtomicBool,
 }
@@ -243,11 +248,15 @@ fn conclude(header: &Header, profile: &Profile, sums: &Sums, out: &Path, told: T
     let mut findings: Vec<Finding> = Vec::new();
     let stopped = || told.stop.load(Ordering::Relaxed);
     if told.shrink && !sums.classes.is_empty() && !stopped() {
-        let seeds: Vec<(Class, Vec<u64>)> =
+        let failing: Vec<Failing> =
             sums.classes.iter().map(|(c, s)| (c.clone(), s.fastest.iter().map(|(_, seed)| *seed).collect())).collect();
-        io.say(&format!("shrinking what was found: {} classes\n", seeds.len()));
+        io.say(&format!("shrinking what was found: {} classes\n", failing.len()));
+        let meter = super::progress::Meter::new(io.progress, failing.len(), "classes");
         let draw = |seed| draw(seed, profile, release);
-        findings = quietly(unheard, || finding::distinct(&seeds, &draw, profile.shrink, 4, &|| !stopped()));
+        findings = quietly(unheard, || {
+            finding::distinct(&failing, &draw, profile.shrink, told.jobs, &|| !stopped(), &mut || meter.done(None))
+        });
+        meter.end();
     }
     for finding in &findings {
         let file = finding.file(out);
@@ -323,7 +332,7 @@ pub(super) fn merge(args: &MergeArgs, io: &mut Io<'_>) -> Exit {
     let shrinks = profile_of.is_some() && !args.told.no_shrink;
     let profile = profile_of.or_else(|| Profile::named("nightly"));
     let Some(profile) = profile else { return Exit::Rejected };
-    let told = Told { how: &args.told, shrink: shrinks, stop: &AtomicBool::new(false) };
+    let told = Told { how: &args.told, shrink: shrinks, jobs: workers(args.jobs), stop: &AtomicBool::new(false) };
     let exit = conclude(&header, &profile, &sums, &args.out, told, io);
     if missing > 0 { exit.and(Exit::Inconclusive) } else { exit }
 }

@@ -1,7 +1,7 @@
 //! `arc-sim mutants`: deliberate faults in the corrected controller, each hunted in drawn worlds. Never decides what a fault is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use controller_core::Release;
@@ -12,6 +12,7 @@ use super::work::{Clock, quietly, unheard, workers};
 use crate::chaos::draw;
 use crate::exit::Exit;
 use crate::mutants::{self, Hunted, Mutant};
+use crate::parallel::each;
 use crate::plan::Plan;
 
 #[derive(clap::Args, Debug)]
@@ -54,51 +55,39 @@ pub(super) fn mutants(args: &MutantsArgs, io: &mut Io<'_>) -> Exit {
             (plan, next)
         })
     };
-    let meter = super::progress::Meter::new(io.progress, all.len());
-    let turn = AtomicUsize::new(0);
-    let (tell, told) = mpsc::channel();
+    let meter = super::progress::Meter::new(io.progress, all.len(), "mutants");
+    let stop = (io.interrupts)();
     let mut done: Vec<(usize, Hunted, Duration)> = Vec::new();
-    let work = || {
-        std::thread::scope(|scope| {
-            for _ in 0..workers(args.jobs) {
-                let (tell, turn, all, world, profile) = (tell.clone(), &turn, &all, &world, &profile);
-                scope.spawn(move || {
-                    loop {
-                        let at = turn.fetch_add(1, Ordering::Relaxed);
-                        let Some(mutant) = all.get(at) else { return };
-                        let (mut others, clock) = (Duration::ZERO, Clock::start());
-                        let next = |seed: u64, _: &Plan| {
-                            // What `next` does is found out once for all mutants, and is no time of this one.
-                            let own = Clock::start();
-                            let known = world(seed).1;
-                            others += own.elapsed();
-                            known
-                        };
-                        let hunted =
-                            mutants::hunt(mutant, 0..args.budget, |seed| draw(seed, profile, Release::Next), next);
-                        let took = clock.elapsed().saturating_sub(others);
-                        if tell.send((at, hunted, took)).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(tell);
-            for (at, hunted, took) in told {
-                if args.json {
-                    io.print(&line(&all[at], &hunted, took));
-                }
-                done.push((at, hunted, took));
-                meter.done(0);
-            }
-        })
+    let hunt = |(at, mutant): (usize, &Mutant)| {
+        let (mut others, clock) = (Duration::ZERO, Clock::start());
+        let next = |seed: u64, _: &Plan| {
+            // What `next` does is found out once for all mutants, and is no time of this one.
+            let own = Clock::start();
+            let known = world(seed).1;
+            others += own.elapsed();
+            known
+        };
+        let hunted = mutants::hunt(mutant, 0..args.budget, |seed| draw(seed, &profile, Release::Next), next);
+        (at, hunted, clock.elapsed().saturating_sub(others))
     };
-    quietly(unheard, work);
+    let keep = |(at, hunted, took): (usize, Hunted, Duration)| {
+        if args.json {
+            io.print(&line(&all[at], &hunted, took));
+        }
+        done.push((at, hunted, took));
+        meter.done(None);
+        !stop.load(Ordering::Relaxed)
+    };
+    quietly(unheard, || each(workers(args.jobs), all.iter().enumerate(), hunt, keep));
     meter.end();
     done.sort_by_key(|(at, ..)| *at);
     let rows: Vec<_> = done.iter().map(|(at, hunted, took)| (&all[*at], hunted, *took)).collect();
     if !args.json {
         io.print(&mutants::table(&rows, args.budget, &args.profile));
+    }
+    if rows.len() < all.len() {
+        io.say(&format!("stopped after {} of {} mutants\n", rows.len(), all.len()));
+        return Exit::Interrupted;
     }
     let unexplained = rows.iter().any(|(mutant, hunted, _)| hunted.killed.is_none() && mutant.unseen.is_none());
     if unexplained { Exit::Inconclusive } else { Exit::Fine }

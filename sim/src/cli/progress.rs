@@ -23,6 +23,7 @@ fn bar(how: Progress, length: Option<u64>, template: &str) -> (ProgressBar, bool
 pub(super) struct Meter {
     bar: ProgressBar,
     plain: Option<Plain>,
+    unit: &'static str,
 }
 
 #[expect(clippy::disallowed_types, reason = "progress is told in real time, to people")]
@@ -34,22 +35,25 @@ struct Plain {
 impl Meter {
     /// Begins.
     #[expect(clippy::disallowed_types, reason = "progress is told in real time, to people")]
-    pub(super) fn new(how: Progress, total: usize) -> Meter {
-        let (bar, plain) = bar(how, Some(total as u64), "{wide_bar} {pos}/{len} runs, {per_sec}, {msg}");
+    pub(super) fn new(how: Progress, total: usize, unit: &'static str) -> Meter {
+        let template = format!("{{wide_bar}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{msg}}");
+        let (bar, plain) = bar(how, Some(total as u64), &template);
         let plain = plain.then(|| Plain { last: std::sync::Mutex::new(std::time::Instant::now()), total });
-        Meter { bar, plain }
+        Meter { bar, plain, unit }
     }
-    /// One more run is done.
+    /// One more is done; how many of those that are done failed, if that is of interest.
     #[expect(clippy::disallowed_types, reason = "progress is told in real time, to people")]
-    pub(super) fn done(&self, failed: usize) {
+    pub(super) fn done(&self, failed: Option<usize>) {
         self.bar.inc(1);
-        self.bar.set_message(format!("{failed} failed"));
+        let failed = failed.map_or(String::new(), |n| format!("{n} failed"));
+        self.bar.set_message(failed.clone());
         if let Some(plain) = &self.plain
             && let Ok(mut last) = plain.last.lock()
             && last.elapsed() >= Duration::from_secs(10)
         {
             *last = std::time::Instant::now();
-            eprintln!("{}/{} runs, {failed} failed", self.bar.position(), plain.total);
+            let comma = if failed.is_empty() { "" } else { ", " };
+            eprintln!("{}/{} {}{comma}{failed}", self.bar.position(), plain.total, self.unit);
         }
     }
     /// Ends.

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_api::Str;
 use controller_core::Release;
@@ -13,6 +11,7 @@ use super::progress::Meter;
 use super::work::{quietly, workers};
 use super::{Engine, Io, RunArgs, ci, files};
 use crate::exit::Exit;
+use crate::parallel::each;
 use crate::plan::Plan;
 use crate::report::cases::Cases;
 use crate::report::event::{ReportEvent, Row, RunName};
@@ -152,37 +151,24 @@ fn tasks<'t>(loaded: &'t Loaded, args: &RunArgs) -> Vec<Task<'t>> {
 
 /// Makes all runs, several at a time; what comes of them is in the order of the tasks.
 fn make(tasks: &[Task<'_>], engine: Engine<'_>, options: RunOptions, args: &RunArgs, io: &Io<'_>) -> Vec<Outcome> {
-    let meter = Meter::new(io.progress, tasks.len());
-    let workers = workers(args.jobs).min(tasks.len());
-    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let done: Mutex<BTreeMap<usize, Outcome>> = Mutex::new(BTreeMap::new());
-    let work = || {
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(task) = tasks.get(index) else { return };
-                        let outcome = told(&task.plan, task.expect, engine, options, args.twice);
-                        let fine = matches!(&outcome, Outcome::Done(report)
-                        if judge(task.expect, &task.plan, report).verdict != Verdict::Fail);
-                        let failed = if fine {
-                            failed.load(Ordering::Relaxed)
-                        } else {
-                            failed.fetch_add(1, Ordering::Relaxed) + 1
-                        };
-                        meter.done(failed);
-                        if let Ok(mut done) = done.lock() {
-                            done.insert(index, outcome);
-                        }
-                    }
-                });
-            }
-        })
+    let meter = Meter::new(io.progress, tasks.len(), "runs");
+    let mut done: BTreeMap<usize, Outcome> = BTreeMap::new();
+    let mut failed = 0;
+    let make = |(index, task): (usize, &Task<'_>)| {
+        let outcome = told(&task.plan, task.expect, engine, options, args.twice);
+        let fine = matches!(&outcome, Outcome::Done(report)
+            if judge(task.expect, &task.plan, report).verdict != Verdict::Fail);
+        (index, outcome, fine)
     };
-    quietly(remember, work);
+    let keep = |(index, outcome, fine): (usize, Outcome, bool)| {
+        failed += usize::from(!fine);
+        meter.done(Some(failed));
+        done.insert(index, outcome);
+        true
+    };
+    quietly(remember, || each(workers(args.jobs).min(tasks.len()), tasks.iter().enumerate(), make, keep));
     meter.end();
-    done.into_inner().unwrap_or_default().into_values().collect()
+    done.into_values().collect()
 }
 
 thread_local! {
