@@ -12,9 +12,10 @@ use arc_api::service::{Exception, Malformed, Op, ServiceError, ServiceOk};
 use arc_api::{Duration, Kind, Time};
 use controller_core::call::{CallError, Reply, Transport};
 
+use crate::invariant::SetKey;
 use crate::network::Dice;
 use crate::plan::fault::{Fault, MalformedMode, NetMode, RejectClass};
-use crate::plan::{self, ApiStatus, Plan, Role, Trigger, When};
+use crate::plan::{self, ApiStatus, Plan, PlannedAction, Role, Trigger, When};
 
 /// Where in the life of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,11 +93,24 @@ struct Active {
     action: u32,
     fault: Arc<Fault>,
     cluster: Option<arc_api::Str>,
+    only: Option<SetKey>,
     since: Time,
     hits: u32,
     dice: Dice,
     /// Times of recent requests (rate limits, `rate`).
     recent: std::collections::VecDeque<Time>,
+}
+
+/// A fault that begins.
+pub struct Began {
+    /// Which action of the plan.
+    pub action: u32,
+    /// What it does.
+    pub fault: Arc<Fault>,
+    /// The scale set that alone can feel it, as it is called now.
+    pub only: Option<SetKey>,
+    /// When.
+    pub at: Time,
 }
 
 /// A trigger that waits.
@@ -157,17 +171,19 @@ impl Faults {
         }
     }
     /// Begins a fault.
-    pub fn begin(&mut self, action: u32, id: &str, cluster: Option<arc_api::Str>, fault: Arc<Fault>, now: Time) {
-        let dice = Dice::new(self.seed, &format!("fault/{id}"));
+    pub fn begin(&mut self, planned: &PlannedAction, began: Began) {
+        let Began { action, fault, only, at } = began;
+        let dice = Dice::new(self.seed, &format!("fault/{}", planned.id));
         self.on_roads += u32::from(matching::is_on_roads(&fault));
-        self.active.push(Active { action, fault, cluster, since: now, hits: 0, dice, recent: Default::default() });
+        let cluster = planned.cluster.clone();
+        self.active.push(Active { action, fault, cluster, only, since: at, hits: 0, dice, recent: Default::default() });
     }
-    /// Ends it; gives it back if it was on.
-    pub fn end(&mut self, action: u32) -> Option<Arc<Fault>> {
+    /// Ends it; gives it back if it was on, with the scale set that alone could feel it when it began.
+    pub fn end(&mut self, action: u32) -> Option<(Arc<Fault>, Option<SetKey>)> {
         let at = self.active.iter().position(|a| a.action == action)?;
         let ended = self.active.remove(at);
         self.on_roads -= u32::from(matching::is_on_roads(&ended.fault));
-        Some(ended.fault)
+        Some((ended.fault, ended.only))
     }
     /// Notes that an action had an effect.
     pub fn hit(&mut self, action: u32) {

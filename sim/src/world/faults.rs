@@ -6,7 +6,7 @@ use arc_api::service::Op;
 use arc_api::{Duration, ScaleSetId, Str, Time, format_smolstr};
 
 use super::{Body, CallId, Event, ProcId, Process, SiteId, World};
-use crate::fault::{CallView, Point, Road, Verdict};
+use crate::fault::{Began, CallView, Point, Road, Verdict};
 use crate::invariant::SetKey;
 use crate::plan::fault::{ExitPhase, Fault, OutageMode, SidecarMode};
 use crate::plan::world::OrgSpec;
@@ -167,8 +167,9 @@ impl World {
         let plan = self.plan.clone();
         let planned = &plan.actions[action as usize];
         let id = planned.id.clone();
-        self.faults.begin(action, &id, planned.cluster.clone(), Arc::new(fault.clone()), self.now);
         let only = self.confined(fault);
+        let began = Began { action, fault: Arc::new(fault.clone()), only: only.clone(), at: self.now };
+        self.faults.begin(planned, began);
         self.invariants.bounds.disturb(only);
         self.invariants.ledger.hindrances += u32::from(meets_managers(fault));
         let kind = fault.id();
@@ -261,13 +262,12 @@ impl World {
 
     /// A fault ends.
     pub(crate) fn end_fault(&mut self, action: u32) {
-        let Some(fault) = self.faults.end(action) else { return };
+        let Some((fault, only)) = self.faults.end(action) else { return };
         if meets_managers(&fault) {
             let ledger = &mut self.invariants.ledger;
             ledger.hindrances = ledger.hindrances.saturating_sub(1);
             ledger.manager_recovers(self.now, 300);
         }
-        let only = self.confined(&fault);
         self.invariants.bounds.calm(self.now, only);
         self.rearm_deadline();
         let id = self.plan.actions[action as usize].id.clone();
