@@ -23,13 +23,13 @@ pub(crate) use deletion::join;
 use std::sync::Arc;
 
 use arc_api::core::Secret;
-use arc_api::crd::{EphemeralRunner, ErPhase};
+use arc_api::crd::{EphemeralRunner, ErPhase, FailureMark};
 use arc_api::kube::Patch;
 use arc_api::meta::Key;
 use arc_api::service::Op;
-use arc_api::{Duration, Kind, Str};
+use arc_api::{Duration, Kind, Str, Time};
 
-use crate::behaviour::{DoneCleanup, ErBackoff, ErFinalizers, FailureLimit, JitStore};
+use crate::behaviour::{Behaviour, DoneCleanup, ErBackoff, ErFinalizers, FailureLimit, JitStore};
 use crate::call::{CallError, ClientKey, Reply};
 use crate::client_build::ClientBuild;
 use crate::reconcile::{Decision, Observed, Outcome, Pass};
@@ -56,6 +56,14 @@ pub(crate) const END_ANSWERED: i64 = -1;
 const FAILURES_MAX: usize = 5;
 /// Wait by number of recorded failures, in seconds (arc-controllers.md §5).
 const BACKOFF: [u64; 6] = [0, 5, 10, 20, 40, 80];
+
+/// What a release writes of a pod that failed now.
+pub fn failure_mark(behaviour: &Behaviour, now: Time) -> FailureMark {
+    match behaviour.er_backoff {
+        ErBackoff::None => FailureMark::Happened(true),
+        ErBackoff::LostWakeup | ErBackoff::Table | ErBackoff::TableAfterPod => FailureMark::At(now.truncated()),
+    }
+}
 
 /// What a service call of a pass is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

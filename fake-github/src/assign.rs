@@ -119,6 +119,15 @@ impl GitHub {
         heads.min().copied()
     }
 
+    /// Binds a waiting job to a scale set whether or not somebody polls there: as it was left from before.
+    pub fn assign_job(&mut self, id: JobId, scale_set: ScaleSetId, now: Time) {
+        let waits = self.job(id).is_some_and(|job| matches!(job.state, JobState::Queued | JobState::Available));
+        if waits && self.set(scale_set).is_some() {
+            self.assign(id, scale_set, now);
+            self.tidy();
+        }
+    }
+
     /// Binds a waiting or acquired job to a scale set.
     pub(crate) fn assign(&mut self, id: JobId, scale_set: ScaleSetId, now: Time) {
         self.leave_queue(id);

@@ -18,6 +18,8 @@ pub enum Ending {
     HotLoop,
     /// Too many events in all.
     OutOfBudget,
+    /// It never began: the installed release does not make the runners that `existing` says it had made.
+    Unfurnished,
 }
 
 /// A finished run.

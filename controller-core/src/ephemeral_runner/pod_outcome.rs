@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_api::crd::{Condition, EphemeralRunner, EphemeralRunnerSet, ErPhase, FailureMark};
+use arc_api::crd::{Condition, EphemeralRunner, EphemeralRunnerSet, ErPhase};
 use arc_api::kube::{DeleteOptions, ErStatusPatch, KubeRequest, Status};
 use arc_api::meta::Key;
 use arc_api::pod::{ContainerState, ContainerStatus, Pod, PodConditionType, PodPhase};
@@ -15,7 +15,7 @@ use arc_api::{Duration, Kind, Str, Time, Uid};
 
 use super::pod_create::without;
 use super::{
-    END_ANSWERED, ErPass, NO_PHASE, NOT_STARTING, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail,
+    END_ANSWERED, ErPass, NO_PHASE, NOT_STARTING, OUTDATED, Purpose, RUNNER_CONTAINER, Step, after, fail, failure_mark,
     is_runner_unknown, settled,
 };
 use crate::behaviour::{
@@ -254,10 +254,7 @@ impl ErPass {
 
     fn record_failure(&mut self, o: &mut Observed<'_>, pod: &Arc<Pod>) -> Decision {
         let backoff = o.settings.behaviour.er_backoff;
-        let mark = match backoff {
-            ErBackoff::None => FailureMark::Happened(true),
-            ErBackoff::LostWakeup | ErBackoff::Table | ErBackoff::TableAfterPod => FailureMark::At(o.now.truncated()),
-        };
+        let mark = failure_mark(&o.settings.behaviour, o.now);
         let (mut reason, mut message) = (pod.status.reason.clone(), pod.status.message.clone());
         let mut want = ErStatusPatch::default();
         if backoff == ErBackoff::TableAfterPod {

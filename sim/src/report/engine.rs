@@ -43,6 +43,7 @@ pub fn tell(plan: &Plan, options: &RunOptions, made: &outcome::RunReport) -> Run
             // A world that goes round without time passing is a finding, and the engine has reported it as one.
             Ending::Completed | Ending::Stopped | Ending::HotLoop => None,
             Ending::OutOfBudget => Some(arc_api::format_smolstr!("more than {} events", plan.limits.events)),
+            Ending::Unfurnished => Some("the installed release does not make the runners of `existing.runners`".into()),
         },
         violations: violations.collect(),
         pending: made.pending.clone(),

@@ -118,6 +118,7 @@ fn data<'s>(plan: &Plan, made: &RunReport, story: &'s Story) -> Data<'s> {
             Ending::Stopped => "stopped at the first violation",
             Ending::HotLoop => "stopped: events followed each other without time passing",
             Ending::OutOfBudget => "given up: too many events",
+            Ending::Unfurnished => "given up: the runners from before time zero were not made",
         },
     });
     Data {

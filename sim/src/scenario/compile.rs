@@ -86,15 +86,7 @@ pub fn name_entries(scenario: &mut Scenario) {
 fn resolve_world(world: &mut WorldSpec, release: Release) {
     world.releases_mut(|r| *r = ReleaseRef::Exact(r.resolve(release)));
     let copy = world.clone();
-    for session in &mut world.existing.sessions {
-        qualify(&mut session.scale_set, &copy);
-    }
-    for runners in &mut world.existing.runners {
-        qualify(&mut runners.scale_set, &copy);
-    }
-    for backlog in &mut world.existing.backlog {
-        qualify(&mut backlog.scale_set, &copy);
-    }
+    world.existing.scale_sets_mut(|set| qualify(set, &copy));
 }
 
 /// States the cluster of a reference.

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use super::compile;
 use super::entry::{Entry, Head, Say};
 use super::file::{Arrivals, Expect, Pattern, Scenario, Workload};
-use crate::plan::world::{ClusterSpec, ControllerSpec, CredentialSpec, OrgSpec, ScaleSetSpec};
+use crate::plan::world::{
+    Backlog, ClusterSpec, ControllerSpec, CredentialSpec, ExistingRunners, OrgSpec, ScaleSetSpec,
+};
 use crate::plan::{Action, Delay, Dur, JobCancel, Operator, Plan, PlannedAction, QueueJob, ReleaseRef, SetRef};
 
 /// What a plan does not know of the scenario that it becomes.
@@ -189,6 +191,7 @@ fn relative(s: &mut Scenario) {
         s.workload.iter_mut().for_each(|w| only(&mut w.scale_set));
         s.faults.iter_mut().for_each(|e| e.what.scale_sets_mut(&mut only));
         s.operators.iter_mut().for_each(|e| e.what.scale_sets_mut(&mut only));
+        s.existing.scale_sets_mut(&mut only);
     }
 }
 
@@ -337,6 +340,17 @@ fn prune(value: &mut Value) {
             items(organisation, "credentials").iter_mut().for_each(|c| subtract(c, &credential));
             subtract(organisation, &org);
         }
+    }
+    if let Some(existing) = value.get_mut("existing") {
+        let mut runners = like(serde_json::to_value(ExistingRunners::default()));
+        let mut backlog = like(serde_json::to_value(Backlog::default()));
+        for entry in [&mut runners, &mut backlog] {
+            // Who and how many are always said.
+            entry["scale_set"] = Value::Null;
+            entry["count"] = Value::Null;
+        }
+        items(existing, "runners").iter_mut().for_each(|r| subtract(r, &runners));
+        items(existing, "backlog").iter_mut().for_each(|b| subtract(b, &backlog));
     }
     for cluster in items(value, "clusters") {
         let only = cluster["controllers"] == like(serde_json::to_value(ClusterSpec::default().controllers));

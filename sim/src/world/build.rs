@@ -77,6 +77,7 @@ impl World {
             returns: Shared::default(),
             stuck: Vec::new(),
             held_starts: Vec::new(),
+            unfurnished: false,
             plan,
         };
         world.prepare();
@@ -103,8 +104,8 @@ impl World {
             self.notice(site);
         }
         self.existing_sessions();
-        self.limits_of_the_service();
         self.install_at_zero();
+        self.limits_of_the_service();
         self.queue_forks();
         self.queue_actions();
         self.backlog();
@@ -192,7 +193,7 @@ impl World {
     }
 
     /// A job of the plan is queued at the service.
-    pub(crate) fn queue_job(&mut self, action: u32, job: &QueueJob) {
+    pub(crate) fn queue_job(&mut self, action: u32, job: &QueueJob) -> JobId {
         let plan = self.plan.clone();
         let set = plan.world.scale_set(&job.scale_set).map(|(_, s)| s);
         let org = set.and_then(|s| plan.world.org(s)).or(plan.world.github.orgs.first());
@@ -224,6 +225,7 @@ impl World {
             }
         }
         self.notice_github();
+        id
     }
 
     /// Jobs by the id of the action that queued them are cancelled.

@@ -3,6 +3,7 @@
 //! Holds no ARC policy, no Kubernetes or GitHub rule: those are in the machines. What is here is *when* things happen and what
 //! is lost on the way. Single-threaded; a world is a function of its plan.
 
+mod before;
 mod build;
 mod calls;
 mod excuses;
@@ -303,6 +304,8 @@ pub struct World {
     pub(crate) stuck: Vec<(u32, SiteId, Uid)>,
     /// Starts of containers that an action holds until its end, and when they were due.
     pub(crate) held_starts: Vec<(u32, Time, pods::NodeJob)>,
+    /// What the plan says was at work before could not be made.
+    unfurnished: bool,
     /// Behaviours by release and changed switches.
     pub(crate) behaviours: Shared<Behaviours>,
     /// Interesting states that were reached.

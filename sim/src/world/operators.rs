@@ -297,11 +297,18 @@ impl World {
             for c in cluster.controllers.iter().filter(|c| c.installed) {
                 tasks.extend(self.controller_task(cluster, &c.name, true, c.release.resolve(plan.release())));
             }
-            tasks.push(Task::Wait(Duration::from_secs(3)));
+            let at_work = self.was_at_work(SiteId(n as u8));
+            if !at_work {
+                tasks.push(Task::Wait(Duration::from_secs(3)));
+            }
             for s in cluster.scale_sets.iter().filter(|s| s.installed) {
                 tasks.extend(self.set_task(cluster, s, true, false, s.chart.resolve(plan.release())));
             }
-            self.run_command(SiteId(n as u8), &"time-zero".into(), None, tasks);
+            if at_work {
+                self.before_zero(SiteId(n as u8), tasks);
+            } else {
+                self.run_command(SiteId(n as u8), &"time-zero".into(), None, tasks);
+            }
         }
     }
 

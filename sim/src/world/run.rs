@@ -70,6 +70,9 @@ impl World {
     fn run_until(&mut self, end: Time, options: &RunOptions) -> Ending {
         let limits = self.plan.limits;
         let (mut instant, mut at_instant) = (Time::NEVER, 0u64);
+        if self.unfurnished {
+            return Ending::Unfurnished;
+        }
         loop {
             let next = self.queue.next_at();
             if next > end {

@@ -12,7 +12,8 @@ settings! {
     ExistingSpec {
         /// Sessions that somebody holds.
         sessions: Vec<ExistingSession> = Vec::new(),
-        /// Runners left from before, with or without registration.
+        /// Runners left from before, with or without registration. Whoever has some in a cluster finds its charts installed, its
+        /// listeners made and its runners stamped as the installed release leaves them; their pods start at time zero.
         runners: Vec<ExistingRunners> = Vec::new(),
         /// Jobs waiting at GitHub.
         backlog: Vec<Backlog> = Vec::new(),
@@ -34,13 +35,13 @@ settings! {
         scale_set: SetRef = SetRef { cluster: None, name: Str::new_static("linux") },
         /// How many.
         count: u32 = 1,
-        /// How long each still has a job; 0: idle.
+        /// How long each still has a job, from the moment it is connected again; 0: idle.
         busy_for: Dur = Dur::ZERO,
         /// Whether the service knows them.
         registered: bool = true,
         /// Whether their pods exist.
         pods: bool = true,
-        /// Failed pods recorded in status.failures.
+        /// Failed pods recorded in status.failures, the last of them at time zero.
         failures: u32 = 0,
     }
     /// Jobs waiting at GitHub.
@@ -58,5 +59,14 @@ settings! {
         cluster: Str = Str::default(),
         /// Kubernetes JSON with apiVersion and kind.
         object: Value = Value::Null,
+    }
+}
+
+impl ExistingSpec {
+    /// Visits the scale sets that entries name.
+    pub fn scale_sets_mut(&mut self, mut visit: impl FnMut(&mut SetRef)) {
+        self.sessions.iter_mut().for_each(|s| visit(&mut s.scale_set));
+        self.runners.iter_mut().for_each(|r| visit(&mut r.scale_set));
+        self.backlog.iter_mut().for_each(|b| visit(&mut b.scale_set));
     }
 }

@@ -4,8 +4,8 @@ use arc_api::Str;
 use controller_core::Behaviour;
 
 use super::Check;
-use crate::plan::ReleaseRef;
-use crate::plan::world::{ClusterSpec, ContainerMode, ControllerSpec, ScaleSetSpec, SecretKind};
+use crate::plan::world::{ClusterSpec, ContainerMode, ControllerSpec, ExistingRunners, ScaleSetSpec, SecretKind};
+use crate::plan::{Dur, ReleaseRef};
 use crate::scenario::source::Seg;
 
 impl Check<'_> {
@@ -41,12 +41,7 @@ impl Check<'_> {
         for (i, runners) in existing.runners.iter().enumerate() {
             let at = path!["existing", "runners", i];
             self.set(&with(&at, "scale_set"), &runners.scale_set);
-            self.at(
-                &with(&at, "scale_set"),
-                "runners from before time zero cannot be simulated",
-                "would not exist",
-                "let jobs of the workload make them, or write `existing: { objects: … }`",
-            );
+            self.old_runners(&at, runners);
         }
         for (i, backlog) in existing.backlog.iter().enumerate() {
             self.set(&path!["existing", "backlog", i, "scale_set"], &backlog.scale_set);
@@ -59,6 +54,34 @@ impl Check<'_> {
             let kind = object.object.get("kind").and_then(|k| k.as_str()).unwrap_or("");
             let kinds = arc_api::Kind::ALL.iter().map(|k| k.as_str());
             self.known(&[&with(&at, "object")[..], &path!["kind"]].concat(), "kind", kind, kinds);
+        }
+    }
+    /// Runners from before are made by what is installed, and only one that is connected has a job.
+    fn old_runners(&mut self, at: &[Seg], runners: &ExistingRunners) {
+        let clusters = self.body.clusters.iter();
+        let home = clusters.flat_map(|c| c.scale_sets.iter().map(move |s| (c, s)));
+        let home = home.into_iter().find(|(c, s)| runners.scale_set.matches(&c.name, &s.name));
+        let missing = home.and_then(|(c, s)| match (s.installed, c.controllers.iter().any(|m| m.installed)) {
+            (false, _) => Some("scale set"),
+            (_, false) => Some("controller"),
+            (true, true) => None,
+        });
+        if let Some(missing) = missing {
+            self.at(
+                &with(at, "scale_set"),
+                format!("runners from before time zero, and no {missing} that made them"),
+                "nothing made them",
+                format!("leave the {missing} installed at time zero"),
+            );
+        }
+        if runners.busy_for > Dur::ZERO && !(runners.registered && runners.pods) {
+            let gone = if runners.pods { "registered" } else { "pods" };
+            self.at(
+                &with(at, "busy_for"),
+                "a runner that the service does not know, or that has no pod, goes on with no job",
+                format!("contradicts `{gone}: false`"),
+                "make two entries: runners at work, and runners that were lost",
+            );
         }
     }
     fn unique(&mut self, at: &[Seg], what: &str, names: &[Str]) {
