@@ -6,6 +6,7 @@
 
 mod budget;
 mod cluster;
+pub(super) mod existing;
 mod github;
 mod nodes;
 mod operators;
@@ -43,7 +44,8 @@ pub(super) struct Shape<'p> {
 pub fn draw(seed: u64, profile: &Profile, release: Release) -> Plan {
     let streams = Streams::new(seed).family("chaos");
     let knobs = world::Knobs { streams: streams.family("knobs"), share: profile.knobs };
-    let world = world::draw(&mut Draws::of(&streams, "world"), &knobs, release, profile);
+    let mut world = world::draw(&mut Draws::of(&streams, "world"), &knobs, release, profile);
+    existing::draw(&mut Draws::of(&streams, "existing"), profile.existing, &mut world);
     let shape = Shape::of(&world, profile, release);
     let mut actions = jobs(&mut Draws::of(&streams, "jobs"), &shape);
     let (acts, restarts) = operators::draw(&streams, &shape, &world);

@@ -43,6 +43,9 @@ pub struct Profile {
     pub triggered: Ratio,
     /// How often a setting of the world is drawn anew.
     pub knobs: Ratio,
+    /// How often runners, jobs and sessions are there when a world begins.
+    #[serde(default = "Ratio::never")]
+    pub existing: Ratio,
     /// How often a world refuses its runners' pods for a while, besides the faults that it draws.
     #[serde(default = "Ratio::never")]
     pub refusals: Ratio,

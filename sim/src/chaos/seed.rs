@@ -86,6 +86,9 @@ impl Seen {
             let class = Class { invariant: "restarts-are-bounded".into(), component: "budget".into() };
             classes.entry(class).or_insert(report.ended_at);
         }
+        if report.ending == Ending::Unfurnished {
+            classes.insert(Class { invariant: "unfurnished".into(), component: "world".into() }, Time::ZERO);
+        }
         let (mut drawn, mut fired) = (0, 0);
         for (action, hits) in plan.actions.iter().zip(&report.hits) {
             if let Action::Fault(fault) = &action.what {

@@ -46,7 +46,10 @@ pub fn bound(plan: &Plan) -> Settle {
     });
     Settle {
         parts: vec![
-            ("the longest job", longest_job.max().unwrap_or_default()),
+            (
+                "the longest job",
+                longest_job.max().unwrap_or_default().max(super::draw::existing::longest_job(&plan.world.existing)),
+            ),
             ("a dead runner's job is given up", github.dead_runner_after),
             ("a session that outlives its owner", ghost.max().unwrap_or_default().max(github.session_ttl)),
             ("an empty poll", github.poll_hold),

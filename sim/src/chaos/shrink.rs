@@ -199,6 +199,10 @@ fn without_set(plan: &mut Plan, set: &SetRef) {
         cluster.scale_sets.retain(|s| !set.matches(&name, &s.name));
     }
     let is = |named: &SetRef| named.name == set.name && (named.cluster.is_none() || named.cluster == set.cluster);
+    let existing = &mut plan.world.existing;
+    existing.sessions.retain(|s| !is(&s.scale_set));
+    existing.runners.retain(|r| !is(&r.scale_set));
+    existing.backlog.retain(|b| !is(&b.scale_set));
     plan.actions.retain_mut(|a| {
         let mut about = false;
         match &mut a.what {

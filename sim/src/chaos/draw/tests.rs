@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::plan::world::ExistingRunners;
 
 fn nightly() -> Profile {
     Profile::named("nightly").unwrap_or_else(|| panic!("built in"))
@@ -42,6 +43,29 @@ fn every_family_and_action_of_the_profile_is_drawn() {
     let wanted = profile.faults.keys().chain(profile.operators.keys());
     let missing: Vec<_> = wanted.filter(|id| !drawn.contains(id.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Whatever a runner can be left as is drawn, and no set has more of them than it may.
+#[test]
+fn worlds_begin_with_runners_jobs_and_sessions_from_before() {
+    let profile = nightly();
+    let worlds: Vec<_> = (0..4_000).map(|seed| draw(seed, &profile, Release::Next).world).collect();
+    let begun: Vec<_> = worlds.iter().filter(|w| w.existing != Default::default()).collect();
+    assert!((300..700).contains(&begun.len()), "{} of 4,000", begun.len());
+    let runners: Vec<_> = begun.iter().flat_map(|w| &w.existing.runners).collect();
+    let busy = |r: &&&ExistingRunners| r.busy_for > Dur::ZERO;
+    let left = |r: &&ExistingRunners| (busy(&r), r.registered, r.pods, r.failures > 0);
+    let ways: BTreeSet<_> = runners.iter().map(left).collect();
+    assert_eq!(ways.len(), 6, "{ways:?}");
+    assert!(
+        begun.iter().any(|w| !w.existing.backlog.is_empty()) && begun.iter().any(|w| !w.existing.sessions.is_empty())
+    );
+    for world in begun {
+        for (set, spec) in world.set_refs() {
+            let of_set = world.existing.runners.iter().filter(|r| r.scale_set == set);
+            assert!(of_set.map(|r| r.count).sum::<u32>() <= spec.max_runners.unwrap_or(u32::MAX));
+        }
+    }
 }
 
 #[test]

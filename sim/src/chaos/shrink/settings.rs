@@ -30,10 +30,35 @@ impl Shrinker<'_> {
                 }
             }
         }
+        self.existing();
         // The least numbers of runners that do.
         for least in 1..3 {
             self.attempt(|p| sets(p).for_each(|s| s.max_runners = s.max_runners.map(|max| max.min(least))));
             self.attempt(|p| sets(p).for_each(|s| s.min_runners = s.min_runners.map(|min| min.min(least))));
+        }
+    }
+
+    /// What was there before: entries go, those that stay get fewer and plainer.
+    fn existing(&mut self) {
+        use crate::plan::world::ExistingRunners;
+        for n in (0..self.best.world.existing.sessions.len()).rev() {
+            self.attempt(|p| drop(p.world.existing.sessions.remove(n)));
+        }
+        for n in (0..self.best.world.existing.backlog.len()).rev() {
+            if !self.attempt(|p| drop(p.world.existing.backlog.remove(n))) {
+                self.attempt(|p| p.world.existing.backlog[n].count = 1);
+            }
+        }
+        for n in (0..self.best.world.existing.runners.len()).rev() {
+            if self.attempt(|p| drop(p.world.existing.runners.remove(n))) {
+                continue;
+            }
+            self.attempt(|p| p.world.existing.runners[n].count = 1);
+            self.attempt(|p| {
+                let left = &mut p.world.existing.runners[n];
+                *left = ExistingRunners { scale_set: left.scale_set.clone(), count: left.count, ..Default::default() };
+            });
+            self.attempt(|p| p.world.existing.runners[n].failures = 0);
         }
     }
 }

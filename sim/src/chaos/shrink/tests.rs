@@ -110,3 +110,19 @@ fn what_is_judged_at_the_end_keeps_its_time() {
         assert!(shrunk.plan.settle >= crate::chaos::settle::bound(&shrunk.plan).total());
     }
 }
+
+/// What was there before goes entry by entry; of what stays, the part that matters stays.
+#[test]
+fn of_what_was_there_before_one_entry_is_left() {
+    let lost = |p: &Plan| p.world.existing.runners.iter().any(|r| !r.registered);
+    let mut seen = 0;
+    for plan in plans(|p| lost(p) && p.world.existing.runners.len() > 1) {
+        let shrunk = shrink(&plan, false, &mut |p| lost(p), 2_000).plan;
+        let left = &shrunk.world.existing;
+        assert!(left.backlog.is_empty() && left.sessions.is_empty() && shrunk.actions.is_empty());
+        assert_eq!(left.runners.iter().map(|r| r.count).collect::<Vec<_>>(), [1], "{left:?}");
+        assert!(!left.runners[0].registered);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
