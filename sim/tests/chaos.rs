@@ -77,6 +77,12 @@ fn scratch(name: &str) -> PathBuf {
     dir
 }
 
+fn scratch_made(name: &str) -> PathBuf {
+    let dir = scratch(name);
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
+
 fn arc_sim(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_arc-sim")).args(args).output().expect("it starts")
 }
@@ -209,6 +215,37 @@ mod interrupted {
         let of = |kind: &str| lines.iter().filter(|l| l["type"] == kind).count();
         assert_eq!((&lines[0]["stopped"], &lines[0]["seeds"]), (&true.into(), &20.into()));
         assert!(of("class") > 4 && of("finding") <= 2, "{lines:?}");
+    }
+
+    /// Whether a process hears of Ctrl-C by itself.
+    #[cfg(target_os = "linux")]
+    fn listens(child: &Child) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
+        caught.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 0b10 != 0)
+    }
+
+    /// Runs of scenarios end in good order as well: what was made is judged, the rest is not spoken of.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn runs_of_scenarios_stop_with_what_they_have() {
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/field");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arc-sim"));
+        command.args(["run", "--progress", "none", "--jobs", "2"]).arg(scenarios).current_dir(scratch_made("runs"));
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        wait_until("a handler", || listens(&child));
+        interrupt(&child);
+        let stopped = child.wait_with_output().expect("it ends");
+        let (data, talk) = (String::from_utf8_lossy(&stopped.stdout), String::from_utf8_lossy(&stopped.stderr));
+        assert_eq!(stopped.status.code(), Some(130), "{talk}");
+        let (made, of) = talk
+            .lines()
+            .find_map(|line| line.strip_prefix("stopped after ")?.strip_suffix(" runs")?.split_once(" of "))
+            .expect("it says how far it came");
+        let number = |text: &str| text.parse::<usize>().expect("a number");
+        assert!(number(made) > 0 && number(made) < number(of), "{talk}");
+        let told = data.lines().filter(|l| ["pass ", "FAIL ", "measured "].iter().any(|v| l.starts_with(v))).count();
+        assert_eq!(told, number(made), "{data}");
     }
 
     /// A world that takes long is waited for, and by the second Ctrl-C no more.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use arc_api::Str;
 use controller_core::Release;
@@ -72,6 +73,7 @@ pub(super) fn run(args: &RunArgs, engine: Engine<'_>, io: &mut Io<'_>) -> Exit {
     let tasks: Vec<Task<'_>> = found.loaded.iter().flat_map(|loaded| tasks(loaded, args)).collect();
     let options = RunOptions { trace: args.trace, ..RunOptions::default() };
     let outcomes = make(&tasks, engine, options, args, teller.io);
+    let made = outcomes.len();
     let mut rows: Vec<(&Task<'_>, RunReport)> = Vec::new();
     for (i, (task, outcome)) in tasks.iter().zip(outcomes).enumerate() {
         if let Some(report) = teller.outcome(&task.plan, task.expect, outcome) {
@@ -84,6 +86,10 @@ pub(super) fn run(args: &RunArgs, engine: Engine<'_>, io: &mut Io<'_>) -> Exit {
                 teller.tell(&table);
             }
         }
+    }
+    if made < tasks.len() {
+        teller.io.say(&format!("stopped after {made} of {} runs\n", tasks.len()));
+        teller.tally.exit = Exit::Interrupted;
     }
     teller.summary()
 }
@@ -149,9 +155,10 @@ fn tasks<'t>(loaded: &'t Loaded, args: &RunArgs) -> Vec<Task<'t>> {
     out
 }
 
-/// Makes all runs, several at a time; what comes of them is in the order of the tasks.
+/// Makes all runs, several at a time; what comes of them is in the order of the tasks. After a Ctrl-C: of the first so many.
 fn make(tasks: &[Task<'_>], engine: Engine<'_>, options: RunOptions, args: &RunArgs, io: &Io<'_>) -> Vec<Outcome> {
     let meter = Meter::new(io.progress, tasks.len(), "runs");
+    let stop = (io.interrupts)();
     let mut done: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut failed = 0;
     let make = |(index, task): (usize, &Task<'_>)| {
@@ -164,7 +171,7 @@ fn make(tasks: &[Task<'_>], engine: Engine<'_>, options: RunOptions, args: &RunA
         failed += usize::from(!fine);
         meter.done(Some(failed));
         done.insert(index, outcome);
-        true
+        !stop.load(Ordering::Relaxed)
     };
     quietly(remember, || each(workers(args.jobs).min(tasks.len()), tasks.iter().enumerate(), make, keep));
     meter.end();
