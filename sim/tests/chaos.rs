@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use arc_sim::chaos::campaign::Campaign;
-use arc_sim::chaos::finding::{Failing, distinct, find};
+use arc_sim::chaos::finding::{Failing, Odds, distinct, find};
 use arc_sim::chaos::results::{Header, Results, Shard, Sums, read_seeds};
 use arc_sim::chaos::{Class, Finding, Profile, Seen, draw, examine, report};
 use arc_sim::scenario;
@@ -68,6 +68,12 @@ fn findings_depend_not_on_jobs() {
     let alone = find(1);
     assert!(alone.len() > 2, "{} findings", alone.len());
     assert_eq!(find(3), alone);
+    for finding in &alone {
+        let Odds { fail, of } = finding.odds;
+        assert!((1..=7).contains(&fail) && fail <= of && of <= 25, "{fail} of {of}");
+        assert!(!finding.odds.are_low() || finding.causes.is_empty(), "luck is no cause: {:?}", finding.causes);
+    }
+    assert!(alone.iter().any(|f| !f.causes.is_empty()));
     assert!(distinct(&failing, &|seed| draw(seed, &profile, release), 10, 2, &|| false, &mut || ()).is_empty());
 }
 
@@ -313,6 +319,7 @@ fn the_canary_is_found_small_and_replayable() {
     assert_eq!(finding.replays, 10);
     assert!(finding.plan.actions.len() <= 2, "{}", finding.plan.to_yaml());
     assert!(finding.causes.iter().any(|c| c.switch == "ars_version_gate"), "{:?}", finding.causes);
+    assert!(finding.causes.len() < 4, "{:?}", finding.causes);
     // 1-minimal: nothing can be left out.
     for n in 0..finding.plan.actions.len() {
         let mut less = finding.plan.clone();
@@ -335,8 +342,17 @@ fn a_finding_without_a_broken_promise_is_a_file_as_well() {
         .expect("the corrected controller keeps its promises");
     let class = Class::panic();
     let actions = (plan.actions.len(), plan.actions.len());
-    let finding =
-        Finding { class, seed: plan.seed, plan, actions, tries: 0, minimal: true, causes: Vec::new(), replays: 10 };
+    let finding = Finding {
+        class,
+        seed: plan.seed,
+        plan,
+        actions,
+        tries: 0,
+        minimal: true,
+        causes: Vec::new(),
+        odds: Odds::default(),
+        replays: 10,
+    };
     let text = report::scenario_file(&finding, "panics", "a test").expect("files can say it");
     let loaded = scenario::load("panics.yaml", &text).unwrap_or_else(|e| panic!("{}\n{text}", e.render(false)));
     assert_eq!(loaded.scenario.name, "panics");

@@ -43,8 +43,11 @@ pub struct Finding {
     pub tries: u32,
     /// Whether nothing more can be left out.
     pub minimal: bool,
-    /// Each of these switches alone cures it; none: more than one fault is behind it, or one that `next` has as well.
+    /// Each of these switches alone cures it; none: more than one fault is behind it, or one that `next` has as well, or it comes
+    /// too seldom to tell.
     pub causes: Vec<Cause>,
+    /// How sure it comes.
+    pub odds: Odds,
     /// How often of ten it failed in the same way with the same fingerprint when it was run again.
     pub replays: u32,
 }
@@ -66,30 +69,65 @@ pub fn differences(release: Release) -> Vec<Cause> {
     Behaviour::SWITCHES.iter().filter_map(differs).collect()
 }
 
-/// Which single switches cure a failure, and not by chance: also when the same plan is run with other seeds in which it fails.
-pub fn causes(plan: &Plan, class: &Class) -> Vec<Cause> {
+/// Which single switches cure a failure, and not by chance: with every seed that was asked, of which it comes with these odds.
+/// Nobody can tell of one that comes seldom, where every change of the course cures.
+pub fn causes(plan: &Plan, class: &Class) -> (Vec<Cause>, Odds) {
+    let (witnesses, odds) = witnesses(plan, class);
+    if odds.are_low() {
+        return (Vec::new(), odds);
+    }
     let mut found = differences(plan.release());
     found.retain(|c| !fails(&with_switch(plan, c.switch, c.cured_by), class));
-    if !found.is_empty() {
-        let witnesses = witnesses(plan, class);
-        found.retain(|c| cures(&witnesses, class, c.switch, c.cured_by));
-    }
-    found
+    // Another behaviour moves the race to other seeds: all are asked again, not only those that failed.
+    let asked: Vec<Plan> =
+        if odds.fail > WITNESSES { witnesses } else { seeds_from(plan).take(odds.of as usize).collect() };
+    found.retain(|c| cures(&asked, class, c.switch, c.cured_by));
+    (found, odds)
 }
 
 /// Other seeds in which a failure is looked for, and how many of them that fail are asked.
-const OTHERS: u64 = 24;
-const WITNESSES: usize = 6;
+const OTHERS: u32 = 24;
+const WITNESSES: u32 = 6;
+
+/// With how many of the seeds that were asked a plan fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
+pub struct Odds {
+    /// It fails with so many,
+    pub fail: u32,
+    /// of so many.
+    pub of: u32,
+}
+
+impl Odds {
+    /// Whether it fails too seldom to tell a cure from luck.
+    pub fn are_low(self) -> bool {
+        self.fail < 3
+    }
+}
 
 fn fails(plan: &Plan, class: &Class) -> bool {
     examine(plan, Some(class)).classes.contains_key(class)
 }
 
-/// A failing plan with other seeds in which it fails as well: another behaviour may just have shifted a race out of the way, then
-/// these show it.
-pub fn witnesses(plan: &Plan, class: &Class) -> Vec<Plan> {
-    let others = (0..=OTHERS).map(|n| Plan { seed: plan.seed.wrapping_add(n), ..plan.clone() });
-    others.filter(|p| fails(p, class)).take(WITNESSES + 1).collect()
+fn seeds_from(plan: &Plan) -> impl Iterator<Item = Plan> {
+    (0..=OTHERS).map(|n| Plan { seed: plan.seed.wrapping_add(u64::from(n)), ..plan.clone() })
+}
+
+/// A failing plan with other seeds in which it fails as well, and how many were asked for them: another behaviour may just have
+/// shifted a race out of the way, then these show it.
+pub fn witnesses(plan: &Plan, class: &Class) -> (Vec<Plan>, Odds) {
+    let (mut found, mut odds) = (Vec::new(), Odds::default());
+    for other in seeds_from(plan) {
+        if odds.fail > WITNESSES {
+            break;
+        }
+        odds.of += 1;
+        if fails(&other, class) {
+            odds.fail += 1;
+            found.push(other);
+        }
+    }
+    (found, odds)
 }
 
 /// Whether a value of a switch cures all of these.
@@ -114,13 +152,15 @@ pub fn find_if(plan: &Plan, class: &Class, most: u32, keeps: &mut dyn FnMut(&Pla
     let first = again();
     let same = |again: &Seen| again.fingerprint == first.fingerprint && again.classes.contains_key(class);
     let replays = (0..10).filter(|_| same(&again())).count();
+    let (causes, odds) = causes(&shrunk.plan, class);
     Some(Finding {
         class: class.clone(),
         seed: plan.seed,
         actions: (plan.actions.len(), shrunk.plan.actions.len()),
         tries: shrunk.tries,
         minimal: shrunk.minimal,
-        causes: causes(&shrunk.plan, class),
+        causes,
+        odds,
         replays: replays as u32,
         plan: shrunk.plan,
     })

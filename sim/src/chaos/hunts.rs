@@ -157,7 +157,7 @@ impl Hunt {
                 else {
                     continue;
                 };
-                let witnesses = finding::witnesses(&finding.plan, class);
+                let (witnesses, _) = finding::witnesses(&finding.plan, class);
                 if finding::cures(&witnesses, class, switch, value) {
                     return Some(Caught { seeds: seed + 1, finding });
                 }

@@ -12,7 +12,7 @@ use arc_api::Str;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::finding::{Cause, Finding};
+use super::finding::{Cause, Finding, Odds};
 use super::results::{ClassSum, Header, Sums};
 use super::seed::Class;
 use crate::report::event;
@@ -74,6 +74,8 @@ pub enum CampaignLine {
         replays: u32,
         /// Switches of the release each of which alone cures it.
         causes: Vec<Cause>,
+        /// With how many other seeds its plan fails as well; if with too few, no cause can be told from luck.
+        odds: Odds,
         /// Path of its scenario file.
         file: String,
     },
@@ -124,6 +126,7 @@ impl CampaignLine {
             minimal: finding.minimal,
             replays: finding.replays,
             causes: finding.causes.clone(),
+            odds: finding.odds,
             file: finding.file(out).display().to_string(),
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use arc_api::{Str, format_smolstr};
 use controller_core::Release;
 
-use super::finding::Finding;
+use super::finding::{Finding, Odds};
 use super::lines::CampaignLine;
 use super::profile::Profile;
 use super::results::{Header, Sums};
@@ -84,6 +84,9 @@ pub fn text(header: &Header, profile: &Profile, sums: &Sums, findings: &[Finding
         );
         if !causes.is_empty() {
             let _ = writeln!(t, "  cured by another value of any of: {}", causes.join(", "));
+        }
+        if f.odds.are_low() {
+            let _ = writeln!(t, "  comes with {} of {} seeds: no cause can be told from luck", f.odds.fail, f.odds.of);
         }
         let _ = writeln!(t, "  replay: arc-sim run {} --arc {}", f.file(out).display(), f.plan.release);
     }
@@ -172,6 +175,11 @@ pub fn scenario_file(finding: &Finding, name: &str, origin: &str) -> Result<Stri
         format!("Class {class}. Promise: {}", entry(&class.invariant).map_or("", |e| e.promise)),
         format!("Shrunk from {} to {} actions in {} executions.", finding.actions.0, finding.actions.1, finding.tries),
     ];
+    let Odds { fail, of } = finding.odds;
+    if of > 0 {
+        let luck = if finding.odds.are_low() { ": too seldom to tell a cause from luck" } else { "" };
+        story.push(format!("Comes with {fail} of {of} seeds{luck}."));
+    }
     for cause in &finding.causes {
         story.push(format!("Does not happen with `{}: {}` in place of `{}`.", cause.switch, cause.cured_by, cause.has));
     }
