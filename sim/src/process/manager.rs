@@ -118,6 +118,7 @@ pub struct Manager {
     caches: Caches,
     informers: [Informer; WATCHED.len()],
     synced: bool,
+    works_since: Option<Time>,
     ever_synced: [bool; WATCHED.len()],
     queues: [WorkQueue<Key>; 4],
     workers: Vec<Worker>,
@@ -159,6 +160,7 @@ impl Manager {
             caches: Caches::default(),
             informers: [Informer::Idle { at: Time::NEVER, failures: 0 }; WATCHED.len()],
             synced: false,
+            works_since: None,
             ever_synced: [false; WATCHED.len()],
             queues: std::array::from_fn(|_| WorkQueue::new(behaviour.queue_bucket)),
             workers,
@@ -196,9 +198,9 @@ impl Manager {
     pub fn reconciles(&self) -> u64 {
         self.reconciles
     }
-    /// Whether all its caches have been filled.
-    pub fn is_synced(&self) -> bool {
-        self.synced
+    /// Since when its reconcilers may run; none if they may not.
+    pub fn works_since(&self) -> Option<Time> {
+        self.works_since
     }
     /// Whether no pass runs, nothing is queued for now and all informers are open.
     pub fn is_quiet(&self) -> bool {
@@ -306,6 +308,7 @@ impl Manager {
             }
         }
         self.pump_clients(now, out);
+        self.works_since = self.works_since.or(Some(now)).filter(|_| self.active());
         if self.active() {
             let mut rank = [0u32; 4];
             for w in 0..self.workers.len() {

@@ -100,14 +100,14 @@ impl World {
         here.any(|p| matches!(&p.machine, Machine::Manager(m) if m.is_behind(object.kind(), &object.key(), self.now)))
     }
 
-    /// Until now, if no manager of the object's cluster is up: its kubelet lets one that crashes wait for minutes.
+    /// Until when no manager of the object's cluster was up: its kubelet lets one that crashes wait for minutes.
     fn uncontrolled_until(&self, uid: Uid) -> Option<Time> {
         let (site, _) = self.find_object(uid)?;
-        let up = self.procs.iter().flatten().any(|p| {
-            p.site == site
-                && matches!(&p.machine, Machine::Manager(m) if m.is_synced() && (m.leads() || !m.is_elected()))
+        let since = self.procs.iter().flatten().filter(|p| p.site == site).filter_map(|p| match &p.machine {
+            Machine::Manager(m) => m.works_since(),
+            _ => None,
         });
-        (!up).then_some(self.now)
+        since.min().or(Some(self.now))
     }
 
     /// Until when the jobs ran that the deletion of this object waits for: a runner's own, those of a runner set's runners,
