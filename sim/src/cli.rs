@@ -13,6 +13,7 @@ mod list;
 mod mutants;
 mod progress;
 mod run;
+mod settings;
 mod timeline;
 mod work;
 
@@ -92,7 +93,7 @@ enum Command {
     },
     /// List scenarios, and the words that scenario files are made of
     List {
-        /// What: scenarios, faults, workloads, operators, invariants, marks, metrics, releases or switches; or files and directories of
+        /// What: scenarios, faults, workloads, operators, settings, invariants, marks, metrics, releases or switches; or files and directories of
         /// scenarios; default: everything
         what: Vec<PathBuf>,
     },

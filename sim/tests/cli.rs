@@ -314,6 +314,29 @@ fn every_word_can_be_explained() {
     }
 }
 
+/// Whatever a file may state has a line in the list, with a sentence, and can be explained by its path or by its own name.
+#[test]
+fn every_setting_can_be_found() {
+    let listed = arc_sim(&["list", "settings"], &no_engine).out;
+    let paths: Vec<&str> = listed.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
+    for known in
+        ["run_for", "clusters.scale_sets.min_runners", "existing.runners.busy_for", "github.orgs.credentials.kind"]
+    {
+        assert!(paths.contains(&known), "{known}");
+    }
+    for (path, line) in paths.iter().zip(listed.lines().skip(1)) {
+        assert!(line.split_whitespace().count() > 1, "{path} has no sentence");
+        let own = path.rsplit('.').next().unwrap_or(path);
+        for name in [*path, own] {
+            let output = arc_sim(&["explain", name], &no_engine);
+            assert_eq!(output.exit, Exit::Fine, "{name}");
+            assert!(output.out.contains(path), "{name}: {}", output.out);
+        }
+    }
+    let near = arc_sim(&["explain", "busy_fro"], &no_engine);
+    assert!(near.err.contains("busy_for"), "{}", near.err);
+}
+
 #[test]
 fn colour_is_asked_for_and_nothing_rests_on_it() {
     let dir = directory("colour", &[("a.yaml", GOOD)]);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Io;
 use super::list::{date, words};
+use super::settings::{self, Setting};
 use crate::exit::Exit;
 use crate::invariant::Sort;
 use crate::plan::{Fault, Operator};
@@ -28,6 +29,8 @@ pub(super) fn explain(id: &str, io: &mut Io<'_>) -> Exit {
             let names = names.chain(INVARIANTS.iter().map(|i| i.id)).chain(METRICS.iter().map(|m| m.id));
             let names =
                 names.chain(Release::ALL.iter().map(|r| r.as_str())).chain(Behaviour::SWITCHES.iter().map(|s| s.name));
+            let settings = settings::settings();
+            let names = names.chain(settings.iter().filter_map(|s| s.path.rsplit('.').next()));
             let near = crate::scenario::diagnostic::nearest(id, names.clone());
             let hint =
                 near.map_or_else(|| "`arc-sim list` names everything".to_owned(), |_| suggestion(id, "names", names));
@@ -101,6 +104,9 @@ fn text(id: &str, style: Style) -> Option<String> {
             writeln!(out, "  {:<24} {}\n  {:<24} {span}", style.paint(Ink::Name, value), joined(doc), "").ok()?;
         }
     }
+    for setting in settings::named(id) {
+        setting_text(&mut out, style, &setting)?;
+    }
     if let Ok(release) = id.parse::<Release>() {
         release_text(&mut out, style, release)?;
     }
@@ -115,6 +121,29 @@ fn text(id: &str, style: Style) -> Option<String> {
         }
     }
     (!out.is_empty()).then_some(out)
+}
+
+/// A setting, or a group with its parts.
+fn setting_text(out: &mut String, style: Style, setting: &Setting) -> Option<()> {
+    let inside = format!("{}.", setting.path);
+    let is_part = |s: &Setting| s.path.strip_prefix(&inside).is_some_and(|rest| !rest.contains('.'));
+    let parts: Vec<Setting> = settings::settings().into_iter().filter(is_part).collect();
+    head(out, style, &setting.path, if parts.is_empty() { "setting" } else { "settings" });
+    writeln!(out, "{}\n", setting.doc).ok()?;
+    if !setting.form.is_empty() {
+        writeln!(out, "  written  {}", setting.form).ok()?;
+    }
+    if let Some(default) = &setting.default {
+        writeln!(out, "  default  {default}").ok()?;
+    }
+    let name = |s: &Setting| s.path[inside.len()..].to_owned();
+    let width = parts.iter().map(|s| name(s).len()).max().unwrap_or(0);
+    for part in &parts {
+        let default = part.default.as_ref().map_or(String::new(), |d| format!(" [{d}]"));
+        writeln!(out, "  {}  {}{default}", style.paint(Ink::Name, &format!("{:<width$}", name(part))), part.doc)
+            .ok()?;
+    }
+    Some(())
 }
 
 fn head(out: &mut String, style: Style, name: &str, what: &str) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use controller_core::{Behaviour, Release};
 
+use super::settings::{Setting, settings};
 use super::{Io, files};
 use crate::exit::Exit;
 use crate::marks::Mark;
@@ -15,8 +16,18 @@ use crate::scenario::shape::schema_of;
 use crate::scenario::vocabulary::{INVARIANTS, METRICS};
 
 /// What can be asked for; a file or directory asks for the scenarios in it.
-const SECTIONS: [&str; 9] =
-    ["scenarios", "faults", "workloads", "operators", "invariants", "marks", "metrics", "releases", "switches"];
+const SECTIONS: [&str; 10] = [
+    "scenarios",
+    "faults",
+    "workloads",
+    "operators",
+    "settings",
+    "invariants",
+    "marks",
+    "metrics",
+    "releases",
+    "switches",
+];
 
 pub(super) fn list(what: &[PathBuf], io: &mut Io<'_>) -> Exit {
     let is_word = |path: &PathBuf| path.to_str().is_some_and(|p| SECTIONS.contains(&p));
@@ -57,6 +68,13 @@ pub(super) fn list(what: &[PathBuf], io: &mut Io<'_>) -> Exit {
                 section(name, words(&schema_of::<Pattern>(), &patterns));
             }
             "operators" => section(name, words(&schema_of::<Operator>(), Operator::IDS)),
+            "settings" => {
+                let about = |s: &Setting| match &s.default {
+                    Some(default) => format!("{} [{default}]", sentence(&s.doc)),
+                    None => sentence(&s.doc),
+                };
+                section(name, settings().iter().map(|s| (s.path.clone(), about(s))).collect());
+            }
             "invariants" => {
                 section(name, INVARIANTS.iter().map(|i| (i.id.to_owned(), i.promise.to_owned())).collect());
             }
@@ -74,6 +92,11 @@ pub(super) fn list(what: &[PathBuf], io: &mut Io<'_>) -> Exit {
     io.print(out.trim_end());
     io.print("\n");
     exit
+}
+
+/// The first sentence.
+fn sentence(doc: &str) -> String {
+    doc.split_inclusive(". ").next().unwrap_or(doc).trim().to_owned()
 }
 
 /// The date of a release in words.
