@@ -143,7 +143,7 @@ catalogue! {
     "spec-takes-effect" "LIVE-APPLY" Settles:
         "A runner set that is asked for more runners than it has makes one.",
         "whoever queued the jobs that they are for",
-        "twenty seconds, as long as the manager is left alone: one that starts has a minute, one that was stopped, cut off or refused five, one that the service told to wait (Retry-After) as long; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made, or that says in a condition why it makes none; one that has as many as its user allows since two minutes ago; a cluster whose manager is down",
+        "twenty seconds, as long as the manager is left alone: one that starts has a minute, one that was stopped, cut off or refused five, one that the service told to wait (Retry-After) as long, one whose call to the service hangs thirty seconds; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made, or that says in a condition why it makes none; one that has as many as its user allows since two minutes ago; a cluster whose manager is down",
         "Q-PATCHID-COLLISION, field-bugs.md LIVE-APPLY";
     "demand-bounded" "SAFE-DEMAND" Always:
         "A runner that jobs wait for is not removed to be made again.",

@@ -8,9 +8,12 @@ use controller_core::call::{CallError, Reply};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 
 use super::calls::InFlight;
-use super::{Machine, SiteId, World};
+use super::{Machine, Process, SiteId, World};
 use crate::invariant::{Check, RunnerSetState, RunnerState, SetKey, SetState, says_not_starting};
 use crate::plan::world::Strategy;
+
+/// How long a client waits for the service's answer to a call of its own that takes a moment: `next` does no longer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl World {
     /// An object of any cluster.
@@ -52,7 +55,8 @@ impl World {
             if self.now < ledger.manager_recovers.max(ledger.told_to_wait) {
                 return Some(self.now);
             }
-            return self.uncontrolled_until(*uid);
+            let asks = self.find_object(*uid).and_then(|(site, _)| self.asks_until(site));
+            return self.uncontrolled_until(*uid).max(asks);
         }
         if let Check::RunnerServes(uid) = check
             && self.is_due(*uid)
@@ -84,13 +88,21 @@ impl World {
         }
     }
 
-    /// Whether a manager of a cluster waits for the answer to a call that was lost: its pass goes on when the client gives up.
+    /// Calls of a cluster's managers whose answers were lost: a pass goes on when its client gives up.
+    fn lost_calls(&self, site: SiteId) -> impl Iterator<Item = &InFlight> {
+        let is_manager = move |p: &Process| p.site == site && matches!(p.machine, Machine::Manager(_));
+        self.calls.iter().filter(move |c| c.reply.is_some() && self.proc(c.proc).is_some_and(is_manager))
+    }
+
+    /// Whether a manager of a cluster waits for an API server's answer in vain.
     fn waits_in_vain(&self, site: SiteId) -> bool {
-        let lost = |c: &InFlight| matches!(c.reply, Some(Reply::Kube(Err(CallError::Transport(_)))));
-        self.calls
-            .iter()
-            .filter(|c| lost(c))
-            .any(|c| self.proc(c.proc).is_some_and(|p| p.site == site && matches!(p.machine, Machine::Manager(_))))
+        self.lost_calls(site).any(|c| matches!(c.reply, Some(Reply::Kube(Err(CallError::Transport(_))))))
+    }
+
+    /// Until when a manager of a cluster waits for an answer of the service in vain, if its client waits no longer than is wise.
+    fn asks_until(&self, site: SiteId) -> Option<Time> {
+        let lost = |c: &&InFlight| matches!(c.reply, Some(Reply::Service(Err(CallError::Transport(_)))));
+        self.lost_calls(site).filter(lost).map(|c| c.sent.after(PATIENCE)).max()
     }
 
     /// Whether a pass for this object waits for a worker: its manager has more to do than it can.
