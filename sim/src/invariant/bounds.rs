@@ -61,7 +61,8 @@ impl Check {
             Check::Visible(_) | Check::JobsFail(..) => ("failure-is-visible", minutes(10)),
             Check::MinRunners(_) => ("min-runners-kept", minutes(5)),
             Check::Registration(_) => ("one-registration-per-runner", minutes(2)),
-            Check::Counters(_) => ("counters-true", minutes(1)),
+            // A dead connection is noticed after 45 s, a list that was refused is tried again after up to 30.
+            Check::Counters(_) => ("counters-true", Duration::from_secs(90)),
             Check::Reported(_) => ("counters-true", minutes(2)),
             Check::Duplicate(_) => ("one-runner-set", minutes(1)),
             Check::Reference(_) => ("references-resolve", minutes(2)),

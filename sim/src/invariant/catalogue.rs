@@ -118,7 +118,7 @@ catalogue! {
     "counters-true" "SAFE-TRUTH" Settles:
         "The counters of an EphemeralRunnerSet equal the EphemeralRunners that exist, and the count of its AutoscalingRunnerSet equals its own.",
         "dashboards and alerts",
-        "one minute, two for the AutoscalingRunnerSet's; as long as the service told a pass to wait (Retry-After), or no manager is up; its pending and running runners, which releases write only when the count changes",
+        "ninety seconds (a dead connection is noticed after 45, a refused list tried again after up to 30), two minutes for the AutoscalingRunnerSet's; as long as the service told a pass to wait (Retry-After) or lets it hang, thirty seconds a call, or no manager is up; its pending and running runners, which releases write only when the count changes",
         "arc-controllers.md §13 I15";
     "one-runner-set" "SAFE-ONE" Settles:
         "A scale set has one live EphemeralRunnerSet and one live AutoscalingListener.",
@@ -133,7 +133,7 @@ catalogue! {
     "runner-ready-before-job" "SAFE-READY" Always:
         "No job is taken before its docker daemon and its permissions are ready.",
         "whoever reads the job's red cross",
-        "a daemon that dies by itself during a job or less than five minutes before it, the kubelet's longest back-off, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice; a hook less than a minute after somebody removed an account, role or binding of the namespace: a runner that waited for a job then takes it before anybody can replace it",
+        "a daemon that dies by itself during a job or less than five minutes before it, the kubelet's longest back-off, when the runner is already waiting for the job; a hook that the network fails: its request lost, or delivered twice; a hook less than a minute after somebody removed an account, role or binding of the namespace: a runner that waited for a job then takes it before anybody can replace it; the hook of a job whose set its user took away while it ran",
         "field-bugs.md SAFE-READY";
     "surplus-disappears" "LIVE-DOWN" Settles:
         "Idle runners above what was asked for disappear, and so do EphemeralRunners that have Succeeded.",
@@ -143,7 +143,7 @@ catalogue! {
     "spec-takes-effect" "LIVE-APPLY" Settles:
         "A runner set that is asked for more runners than it has makes one.",
         "whoever queued the jobs that they are for",
-        "twenty seconds, as long as the manager is left alone: one that starts has a minute, one that was stopped, cut off or refused five, one that the service told to wait (Retry-After) as long, one whose call to the service hangs thirty seconds; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made, or that says in a condition why it makes none; one that has as many as its user allows since two minutes ago; a cluster whose manager is down",
+        "twenty seconds, as long as the manager is left alone: one that starts has a minute, one that was stopped, cut off or refused five, one that the service told to wait (Retry-After) as long, one whose call to the service hangs thirty seconds a call; fewer than were asked for are job-gets-runner's business; a set none of whose runners has a pod that could be made, or that says in a condition why it makes none; one that has as many as its user allows since two minutes ago; a cluster whose manager is down",
         "Q-PATCHID-COLLISION, field-bugs.md LIVE-APPLY";
     "demand-bounded" "SAFE-DEMAND" Always:
         "A runner that jobs wait for is not removed to be made again.",

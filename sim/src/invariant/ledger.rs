@@ -293,7 +293,7 @@ pub struct Ledger {
     pub manager_recovers: Time,
     /// Faults that meet managers now.
     pub hindrances: u32,
-    /// Until when a pass may be waiting because the service said so (`Retry-After`).
+    /// Until when a pass may be waiting because the service said so (`Retry-After`), or does not answer at all.
     pub told_to_wait: Time,
     /// Messages whose deletion the service answered as if they were gone.
     pub denied: BTreeSet<(ScaleSetId, MessageId)>,

@@ -96,6 +96,10 @@ impl Calls {
         let (generation, call) = self.slots.get_mut(id.slot as usize)?;
         if *generation == id.generation { call.as_mut() } else { None }
     }
+    pub(crate) fn get(&self, id: CallId) -> Option<&InFlight> {
+        let (generation, call) = self.slots.get(id.slot as usize)?;
+        if *generation == id.generation { call.as_ref() } else { None }
+    }
     pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight> {
         self.slots.iter().filter_map(|(_, call)| call.as_ref())
     }

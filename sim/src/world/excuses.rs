@@ -7,12 +7,13 @@ use arc_api::{Duration, JobId, Kind, Object, Time, Uid};
 use controller_core::call::{CallError, Reply};
 use controller_core::ephemeral_runner_set::{PODS_NOT_STARTING, TEMPLATE_REJECTED};
 
-use super::calls::InFlight;
-use super::{Machine, Process, SiteId, World};
+use super::calls::{Body, InFlight};
+use super::{CallId, Machine, SiteId, World};
 use crate::invariant::{Check, RunnerSetState, RunnerState, SetKey, SetState, says_not_starting};
+use crate::plan::Role;
 use crate::plan::world::Strategy;
 
-/// How long a client waits for the service's answer to a call of its own that takes a moment: `next` does no longer.
+/// How long a pass may wait for an answer of the service: `next` waits no longer for what takes a moment (`http_timeout`).
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl World {
@@ -52,11 +53,10 @@ impl World {
             if ledger.runner_sets.values().any(|s| s.object.metadata.uid == *uid && (says(s) || full(s))) {
                 return Some(self.now);
             }
-            if self.now < ledger.manager_recovers.max(ledger.told_to_wait) {
+            if self.now < ledger.manager_recovers {
                 return Some(self.now);
             }
-            let asks = self.find_object(*uid).and_then(|(site, _)| self.asks_until(site));
-            return self.uncontrolled_until(*uid).max(asks);
+            return self.uncontrolled_until(*uid).max(self.waited_until());
         }
         if let Check::RunnerServes(uid) = check
             && self.is_due(*uid)
@@ -64,8 +64,7 @@ impl World {
             return Some(self.now);
         }
         if let Check::Counters(uid) = check {
-            let waits = (self.now < ledger.told_to_wait).then_some(self.now);
-            return waits.or_else(|| self.uncontrolled_until(*uid));
+            return self.uncontrolled_until(*uid).max(self.waited_until());
         }
         if let Check::Polling(set) | Check::MinRunners(set) = check {
             return self.unheard_until(set);
@@ -88,21 +87,33 @@ impl World {
         }
     }
 
-    /// Calls of a cluster's managers whose answers were lost: a pass goes on when its client gives up.
-    fn lost_calls(&self, site: SiteId) -> impl Iterator<Item = &InFlight> {
-        let is_manager = move |p: &Process| p.site == site && matches!(p.machine, Machine::Manager(_));
-        self.calls.iter().filter(move |c| c.reply.is_some() && self.proc(c.proc).is_some_and(is_manager))
+    /// Until when a manager's pass has waited for the service's answer to this call, if it takes longer than answers do.
+    fn asks_until(&self, call: &InFlight) -> Option<Time> {
+        let slow = matches!(call.body, Body::Service(_)) && self.now.since(call.sent) >= Duration::from_secs(1);
+        let manager = slow && self.proc(call.proc).is_some_and(|p| p.role == Role::Controller);
+        manager.then(|| call.sent.after(PATIENCE).min(self.now))
     }
 
-    /// Whether a manager of a cluster waits for an API server's answer in vain.
+    /// A call is answered or given up.
+    pub(crate) fn observe_wait(&mut self, call: CallId) {
+        let until = self.calls.get(call).and_then(|call| self.asks_until(call)).unwrap_or_default();
+        let ledger = &mut self.invariants.ledger;
+        ledger.told_to_wait = ledger.told_to_wait.max(until);
+    }
+
+    /// Until when a pass was not late because the service told it to wait, or let it wait.
+    fn waited_until(&self) -> Option<Time> {
+        let asks = self.calls.iter().filter_map(|call| self.asks_until(call)).max();
+        asks.max(Some(self.invariants.ledger.told_to_wait))
+    }
+
+    /// Whether a manager of a cluster waits for the answer to a call that was lost: its pass goes on when the client gives up.
     fn waits_in_vain(&self, site: SiteId) -> bool {
-        self.lost_calls(site).any(|c| matches!(c.reply, Some(Reply::Kube(Err(CallError::Transport(_))))))
-    }
-
-    /// Until when a manager of a cluster waits for an answer of the service in vain, if its client waits no longer than is wise.
-    fn asks_until(&self, site: SiteId) -> Option<Time> {
-        let lost = |c: &&InFlight| matches!(c.reply, Some(Reply::Service(Err(CallError::Transport(_)))));
-        self.lost_calls(site).filter(lost).map(|c| c.sent.after(PATIENCE)).max()
+        let lost = |c: &InFlight| matches!(c.reply, Some(Reply::Kube(Err(CallError::Transport(_)))));
+        self.calls
+            .iter()
+            .filter(|c| lost(c))
+            .any(|c| self.proc(c.proc).is_some_and(|p| p.site == site && matches!(p.machine, Machine::Manager(_))))
     }
 
     /// Whether a pass for this object waits for a worker: its manager has more to do than it can.

@@ -348,6 +348,7 @@ impl World {
             let at = self.now.after(d);
             return self.schedule(at, Event::Reply(call));
         }
+        self.observe_wait(call);
         let Some(InFlight { reply: Some(reply), trip, .. }) = self.calls.remove(call) else { return };
         self.trace.comes_back(trip, self.now);
         if self.cause == 0 {

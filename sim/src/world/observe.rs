@@ -12,7 +12,7 @@ use controller_core::call::{CallError, Reply};
 use fake_github::event::ServiceEvent;
 
 use super::{Body, CallId, Event, Machine, ProcId, Process, SiteId, World};
-use crate::invariant::{Check, Ledger, SetKey};
+use crate::invariant::{Check, Ledger, SetKey, SetState};
 use crate::plan::Role;
 use crate::trace::{Actor, Digest, What};
 
@@ -432,7 +432,11 @@ impl World {
         let infra =
             why == "docker-socket" || matches!(why, "hook-permissions" | "hook-http-error" | "hook-create-failed");
         let taken = self.invariants.ledger.identity_gone.get(&(set.0, set.1.namespace.clone()));
-        let lost = taken.is_some_and(|at| self.now.since(*at) < Duration::from_secs(60)) && why != "docker-socket";
+        let began = self.github.job(job).map_or(Time::ZERO, |j| j.started);
+        let left = |s: &SetState| !s.wanted && s.unwanted_at.is_some_and(|at| at >= began);
+        let lost = why != "docker-socket"
+            && (taken.is_some_and(|at| self.now.since(*at) < Duration::from_secs(60))
+                || self.invariants.ledger.sets.get(&set).is_some_and(left));
         if infra {
             self.metrics.count("infra_failures");
         }

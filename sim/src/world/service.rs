@@ -169,6 +169,7 @@ impl World {
             self.calls.remove(call);
             return self.notice_github();
         }
+        self.observe_wait(call);
         let gone = match self.calls.get_mut(call) {
             Some(flight) if flight.reply.is_none() => {
                 flight.orphaned = true;
