@@ -150,7 +150,7 @@ enum Command {
         #[arg(long, value_name = "PROFILE", default_value = "nightly")]
         profile: String,
         /// Most seeds for each
-        #[arg(long, value_name = "N", default_value_t = 2000)]
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
         budget: u64,
         /// Where the small scenarios are written
         #[arg(long, value_name = "DIR", default_value = "out/hunts")]
