@@ -2,7 +2,7 @@
 //!
 //! A pass adds finalizers, obtains a registration and keeps it in a Secret, makes the pod, and then follows the pod until it
 //! ends. **Never** waits inside a pass, never calls twice in a step, never decides by a release: by its
-//! [`Behaviour`](crate::Behaviour) only.
+//! [`Behaviour`] only.
 //!
 //! Reading order: this file (the main order) → `calls` (what all parts share) → `jit` (registration) → `pod_build`,
 //! `pod_create` → `pod_outcome` (what the pod's state means) → `deletion`. Source: arc-controllers.md §5.
